@@ -1,0 +1,212 @@
+"""Running a reader: sniff the format, apply the policy, build the dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from granum.errors import AmbiguousFormatError, FindingsError, FormatError, UsageError
+from granum.loaders.base import Format, Intake, formats, options_of
+from granum.loaders.checks import check_batch
+from granum.schema import rows, tables
+from granum.store.builder import Incoming, MemoryBuilder, StoreBuilder, batch_of_rows
+from granum.store.dataset import Dataset, Meta
+from granum.store.media import list_images
+
+__all__ = ["checked_options", "get_format", "read_into", "sniff"]
+
+ROWS_PER_BATCH = 2048
+
+
+def sniff(path: str | Path) -> dict[str, str]:
+    """Formats that recognise ``path``, and why each does."""
+    root = Path(path)
+    found = {}
+    for name in formats:
+        format_ = formats[name]
+        if format_.reads():
+            why = format_().sniff(root)
+            if why:
+                found[name] = why
+    return found
+
+
+def get_format(path: str | Path, name: str | None) -> tuple[Format, str]:
+    """The format of a source, and why it was chosen.
+
+    Raises:
+        FormatError: nothing is there.
+        AmbiguousFormatError: several formats, or none, recognise it.
+    """
+    root = Path(path)
+    if name is not None:
+        return formats[name](), "as asked"
+    if not root.exists():
+        raise FormatError(root, "no such file or folder")
+    found = sniff(root)
+    if len(found) == 1:
+        (only, why), *_ = found.items()
+        return formats[only](), why
+    if not found:
+        raise AmbiguousFormatError(
+            f"no format recognises {root}: {_looked_at(root)}. Name one: --from "
+            f"{'|'.join(formats)}",
+            {},
+        )
+    listed = "\n".join(f"  --from {n:<14} {why}" for n, why in found.items())
+    raise AmbiguousFormatError(f"{root} looks like several formats:\n{listed}", found)
+
+
+def _looked_at(root: Path) -> str:
+    if root.is_file():
+        return f"a file of {root.stat().st_size} bytes named {root.name!r}"
+    names = sorted(p.name + ("/" if p.is_dir() else "") for p in root.iterdir())
+    if not names:
+        return "the folder is empty"
+    return f"it holds {', '.join(names[:8])}{' …' if len(names) > 8 else ''}"
+
+
+def checked_options(method: Any, options: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """``options`` that ``method`` takes; None means not given.
+
+    Raises:
+        UsageError: one that it does not take.
+    """
+    known = options_of(method)
+    given = {k: v for k, v in options.items() if v is not None}
+    unknown = given.keys() - known.keys()
+    if unknown:
+        raise UsageError(
+            f"{what} has no option {', '.join(sorted(unknown))}; it has: "
+            f"{', '.join(sorted(known)) or 'none'}"
+        )
+    return given
+
+
+def read_into(
+    builder: MemoryBuilder | StoreBuilder,
+    format_: Format,
+    root: Path,
+    intake: Intake,
+    *,
+    options: Mapping[str, Any],
+    check: bool = True,
+    lineage: Sequence[Mapping[str, Any]] = (),
+    progress: Callable[[int], None] | None = None,
+) -> Dataset:
+    """Read ``root`` into ``builder``.
+
+    Args:
+        builder: where batches go.
+        format_: the format.
+        root: file or folder.
+        intake: findings and tables; its policy applies.
+        options: the reader's own options.
+        check: run the general checks on every batch (they are cheap).
+        lineage: what to record about this reading.
+        progress: called with the number of samples of each batch.
+
+    Raises:
+        FindingsError: there are findings of severity error and the policy is ``fail``.
+        FormatError: the source cannot be read at all.
+    """
+    given = checked_options(format_.read, options, f"reading {format_.name}")
+    for incoming in _batches(format_.read(root, intake, **given), intake):
+        if check:
+            incoming = check_batch(incoming, intake, format_.name)
+        builder.add(incoming)
+        if progress is not None:
+            progress(incoming.samples.num_rows)
+    if intake.group_annotations:
+        empty = rows.samples_to_table([])
+        table = rows.annotations_to_table(
+            intake.group_annotations, [None] * len(intake.group_annotations)
+        )
+        builder.add(Incoming(empty, {intake.layer: table}))
+    if intake.on_error == "fail" and intake.findings.errors:
+        raise FindingsError(intake.findings)
+    builder.layers.update({n: {**builder.layers.get(n, {}), **i} for n, i in intake.layers.items()})
+    return builder.finish(
+        categories=rows.objects_to_table(intake.categories, tables.CATEGORIES),
+        groups=rows.objects_to_table(intake.groups, tables.GROUPS),
+        sources=rows.objects_to_table(intake.sources, tables.SOURCES),
+        meta=Meta(
+            shapes=intake.shapes,
+            media_root=None if intake.media_root is None else str(intake.media_root.resolve()),
+            map_root=None if intake.map_root is None else str(intake.map_root.resolve()),
+            lineage=lineage,
+        ),
+    )
+
+
+def _batches(read: Iterable[Incoming | rows.Sample], intake: Intake) -> Iterator[Incoming]:
+    """Samples gathered to batches; keys made unique, annotations moved to the intake's layer."""
+    seen: set[str] = set()
+    waiting: list[rows.Sample] = []
+
+    def unique(sample: rows.Sample) -> rows.Sample:
+        if sample.key not in seen:
+            seen.add(sample.key)
+            return sample
+        n = 2
+        while f"{sample.key}#{n}" in seen:
+            n += 1
+        intake.fault("duplicate-key", sample.key, None, "a second sample has this key")
+        seen.add(f"{sample.key}#{n}")
+        return replace(sample, key=f"{sample.key}#{n}")
+
+    def gathered() -> Incoming:
+        batch = batch_of_rows(waiting)
+        waiting.clear()
+        return _to_layer(batch, intake.layer)
+
+    for item in read:
+        if isinstance(item, rows.Sample):
+            waiting.append(unique(item))
+            if len(waiting) >= ROWS_PER_BATCH:
+                yield gathered()
+        else:
+            if waiting:
+                yield gathered()
+            yield _to_layer(item, intake.layer)
+    if waiting:
+        yield gathered()
+
+
+def _to_layer(batch: Incoming, layer: str) -> Incoming:
+    if layer != tables.DEFAULT_LAYER and tables.DEFAULT_LAYER in batch.layers:
+        batch.layers[layer] = batch.layers.pop(tables.DEFAULT_LAYER)
+    return batch
+
+
+class ImageFinder:
+    """Finds images by file name under the folder that the user named.
+
+    A name is looked up as written, then by its last component where that is unique.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._by_name: dict[str, str | None] | None = None
+
+    def find(self, name: str) -> str | None:
+        """The path relative to ``root``, or None."""
+        try:
+            if (self.root / name).is_file():
+                return name
+        except (OSError, ValueError):
+            return None
+        if self._by_name is None:
+            self._by_name = {}
+            for path in list_images(self.root):
+                base = path.rpartition("/")[2]
+                self._by_name[base] = None if base in self._by_name else path
+        return self._by_name.get(name.rpartition("/")[2])
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ``UsageError`` unless ``condition``."""
+    if not condition:
+        raise UsageError(message)

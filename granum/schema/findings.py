@@ -1,0 +1,199 @@
+"""Findings: what is wrong in a source, where, and what was done about it.
+
+A reader reports every fault it meets under a stable code; the policy (``on_error``) decides
+what happens to the record. The table below is the one place that says, for each code, how
+grave it is and what ``skip`` and ``fix`` do.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+__all__ = ["CODES", "Code", "Finding", "Findings", "OnError", "Severity"]
+
+OnError = Literal["fail", "skip", "fix"]
+Severity = Literal["error", "warning", "info"]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A kind of fault: how grave it is, and what ``skip`` and ``fix`` do to the record."""
+
+    severity: Severity
+    meaning: str
+    skip: str = "leaves the record out"
+    fix: str = "leaves the record out"
+
+
+KEPT = "keeps it as it is"
+
+CODES: dict[str, Code] = {
+    "bad-value": Code(
+        "error", "a value of the wrong type or out of its range", fix="leaves the value out"
+    ),
+    "box-outside-image": Code("warning", "a box reaches beyond its image", KEPT, "clips the box"),
+    "broken-media": Code("error", "a media file does not decode", KEPT, KEPT),
+    "conflicting-records": Code(
+        "warning", "two files tell different things of the same record", KEPT, KEPT
+    ),
+    "duplicate-annotation-id": Code(
+        "error",
+        "two annotations have one id",
+        "keeps the first only",
+        "gives the later ones new ids",
+    ),
+    "duplicate-category-id": Code(
+        "error", "two categories have one id", "keeps the first only", "keeps the first only"
+    ),
+    "duplicate-category-name": Code("warning", "two categories have one name", KEPT, KEPT),
+    "duplicate-image-id": Code(
+        "error",
+        "two images have one id",
+        "keeps the first only",
+        "gives the later ones new ids; annotations stay with the first",
+    ),
+    "duplicate-json-key": Code(
+        "error",
+        "a JSON object has one key twice",
+        "leaves the record out",
+        "keeps the last value, as JSON readers do",
+    ),
+    "duplicate-key": Code(
+        "error",
+        "two samples have one key",
+        "keeps the first only",
+        "adds #2, #3… to the later keys",
+    ),
+    "empty-mask": Code("warning", "a mask without a pixel", KEPT, KEPT),
+    "file-missing": Code("error", "a media file is absent", KEPT, KEPT),
+    "file-not-read": Code(
+        "warning", "a file in the tree that this format does not read", KEPT, KEPT
+    ),
+    "missing-annotation-id": Code("error", "an annotation has no id", fix="numbers it"),
+    "missing-area": Code("warning", "an annotation has no area", KEPT, "takes it from mask or box"),
+    "missing-categories": Code(
+        "error",
+        "annotations name categories, but the file lists none",
+        fix="makes categories named by their ids",
+    ),
+    "missing-image-id": Code("error", "an annotation or image has no image id"),
+    "missing-iscrowd": Code("warning", "an annotation has no iscrowd", KEPT, "sets it to 0"),
+    "missing-key": Code("error", "a record lacks a key that it must have"),
+    "missing-size": Code(
+        "warning",
+        "an image has no width or height",
+        KEPT,
+        "reads them from the media, where at hand",
+    ),
+    "nan-box": Code(
+        "error",
+        "a box holds NaN or infinity",
+        fix="takes the box from the mask, or leaves the box out",
+    ),
+    "nan-token": Code(
+        "error", "NaN or Infinity, which JSON does not have", fix="leaves the value out"
+    ),
+    "negative-box": Code(
+        "error", "a box has a negative width or height", fix="turns the box round"
+    ),
+    "odd-polygon": Code(
+        "error", "a polygon has an odd number of coordinates", fix="drops the last coordinate"
+    ),
+    "orphan-category": Code(
+        "error",
+        "an annotation names a category that is not listed",
+        fix="makes a category named by its id",
+    ),
+    "orphan-image": Code("error", "an annotation names an image that is not listed"),
+    "rle-not-canonical": Code(
+        "warning", "an RLE that does not re-encode to itself", KEPT, "writes it canonically"
+    ),
+    "rle-size-mismatch": Code(
+        "error", "an RLE whose size or pixel count is not the image's", fix="leaves the mask out"
+    ),
+    "short-polygon": Code(
+        "error", "a polygon of fewer than three points", fix="leaves the polygon out"
+    ),
+    "size-mismatch": Code(
+        "error", "a media file has another size than stated", KEPT, "takes the size of the file"
+    ),
+    "string-id": Code("warning", "an id is a string where tools expect an integer", KEPT, KEPT),
+    "truncated-json": Code(
+        "error",
+        "the JSON ends before it is complete",
+        "imports what stands before",
+        "imports what stands before",
+    ),
+    "unknown-class": Code(
+        "error", "a class number or name that is not listed", fix="makes a category named by it"
+    ),
+    "unlisted-image": Code("warning", "an image in the tree that no list names", KEPT, KEPT),
+    "value-out-of-range": Code("error", "a normalised coordinate beyond 0..1", fix="clips it"),
+    "zero-size-box": Code("warning", "a box without width or height", KEPT, KEPT),
+}
+
+
+@dataclass(slots=True)
+class Finding:
+    """One fault. ``place`` is a JSON pointer, a line, or a byte offset."""
+
+    code: str
+    path: str
+    place: str | None
+    message: str
+    severity: Severity
+    action: str
+
+
+@dataclass(slots=True)
+class Findings:
+    """All faults of one reading, counted by code; ``limit`` bounds the examples kept per code."""
+
+    on_error: OnError = "fail"
+    limit: int = 1000
+    items: list[Finding] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, code: str, path: str, place: str | None, message: str, n: int = 1) -> None:
+        """Record a fault; beyond ``limit`` per code it is only counted."""
+        kind = CODES[code]
+        self.counts[code] += n
+        if self.counts[code] <= self.limit:
+            action = {"fail": "none", "skip": kind.skip, "fix": kind.fix}[self.on_error]
+            self.items.append(Finding(code, path, place, message, kind.severity, action))
+
+    def at_least(self, severity: Severity) -> int:
+        """How many findings are at least so grave."""
+        ranks = {"info": 0, "warning": 1, "error": 2}
+        return sum(n for c, n in self.counts.items() if ranks[CODES[c].severity] >= ranks[severity])
+
+    @property
+    def errors(self) -> int:
+        return self.at_least("error")
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "counts": dict(sorted(self.counts.items())),
+            "findings": [
+                {**asdict(f), "fix": CODES[f.code].fix, "skip": CODES[f.code].skip}
+                for f in self.items
+            ],
+        }
+
+    def table(self, examples: int = 3) -> str:
+        """For people: one line per code, the first places, and what ``fix`` would do."""
+        if not self.counts:
+            return "no findings"
+        lines = []
+        for code, n in sorted(
+            self.counts.items(), key=lambda c: (CODES[c[0]].severity != "error", c[0])
+        ):
+            kind = CODES[code]
+            lines.append(f"{kind.severity:<8} {n:>7} {code:<24} {kind.meaning}; fix {kind.fix}")
+            shown = [f for f in self.items if f.code == code][:examples]
+            lines += [
+                f"{'':17}{f.path}{' ' + f.place if f.place else ''}: {f.message}" for f in shown
+            ]
+        return "\n".join(lines)

@@ -1,0 +1,424 @@
+"""From batches of a reader to a dataset: in memory, or a finished store on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from granum.errors import ExistsError, GranumError
+from granum.schema import rows, tables
+from granum.schema.attributes import promote
+from granum.schema.tables import column, with_column
+from granum.store import disk
+from granum.store.dataset import Dataset, Meta
+from granum.store.parts import Part, concat
+
+__all__ = [
+    "Incoming",
+    "MemoryBuilder",
+    "StoreBuilder",
+    "batch_of_rows",
+    "open_dataset",
+    "save",
+]
+
+PART_SAMPLES = 16_384
+PART_ANNOTATIONS = 131_072
+
+
+@dataclass(slots=True)
+class Incoming:
+    """What a reader yields: samples in a row, and their annotations by layer.
+
+    ``sample`` of the annotations counts from the first sample of this batch. Without an
+    ``annotation_id`` column the rows are numbered; a reader numbers all of its rows or none.
+    """
+
+    samples: pa.Table
+    layers: dict[str, pa.Table] = field(default_factory=dict)
+
+
+def batch_of_rows(
+    samples: Sequence[rows.Sample], group_annotations: Sequence[rows.Annotation] = ()
+) -> Incoming:
+    """Row objects as a batch."""
+    layers: dict[str, tuple[list[rows.Annotation], list[int | None]]] = {}
+    for i, sample in enumerate(samples):
+        for name, listed in {tables.DEFAULT_LAYER: sample.annotations, **sample.layers}.items():
+            annotations, at = layers.setdefault(name, ([], []))
+            annotations += listed
+            at += [i] * len(listed)
+    if group_annotations:
+        annotations, at = layers.setdefault(tables.DEFAULT_LAYER, ([], []))
+        annotations += group_annotations
+        at += [None] * len(group_annotations)
+    return Incoming(
+        rows.samples_to_table(samples),
+        {name: rows.annotations_to_table(a, at) for name, (a, at) in layers.items()},
+    )
+
+
+class _Builder:
+    """Numbers samples and annotations, keeps keys unique, promotes attributes."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.layers: dict[str, dict[str, Any]] = {tables.DEFAULT_LAYER: {}}
+        self._next_id = 1
+        self._ids: list[np.ndarray] = []
+        self._keys: set[str] = set()
+        self._types: dict[str, dict[str, str]] = {"samples": {}, "annotations": {}}
+
+    def add(self, incoming: Incoming) -> None:
+        """Take a batch."""
+        samples = tables.conform(incoming.samples, tables.SAMPLES)
+        samples = promote(self._unique_keys(samples), self._types["samples"])
+        layers = {}
+        for name, table in incoming.layers.items():
+            self.layers.setdefault(name, {})
+            layers[name] = self._annotations(table, samples.num_rows)
+        self.rows += samples.num_rows
+        self._put(samples, layers)
+
+    def _put(self, samples: pa.Table, layers: dict[str, pa.Table]) -> None:
+        raise NotImplementedError
+
+    def _unique_keys(self, samples: pa.Table) -> pa.Table:
+        keys = samples["key"].to_pylist()
+        before = len(self._keys)
+        self._keys.update(keys)
+        if len(self._keys) == before + len(keys):
+            return samples
+        self._keys.difference_update(keys[i] for i in range(len(keys)))
+        raise GranumError(
+            f"two samples have one key (first: {_first_repeated(keys)!r}); a reader must tell "
+            "them apart"
+        )
+
+    def _annotations(self, table: pa.Table, samples: int) -> pa.Table:
+        n = table.num_rows
+        given = "annotation_id" in table.column_names and table["annotation_id"].null_count == 0
+        if given:
+            ids = np.asarray(table["annotation_id"], np.int64)
+            self._ids.append(ids)
+            self._next_id = max(self._next_id, int(ids.max(initial=0)) + 1)
+        sample = column(table, "sample")
+        at = np.asarray(sample.fill_null(samples), np.int64)
+        if n and (at.min() < 0 or at.max() > samples):
+            raise ValueError(f"annotations name sample rows outside 0..{samples - 1}")
+        if n and np.any(at[1:] < at[:-1]):
+            order = np.argsort(at, kind="stable")
+            table, sample = table.take(order), sample.take(order)
+        if not given:
+            ids = np.arange(self._next_id, self._next_id + n)
+            self._next_id += n
+            table = with_column(table, "annotation_id", pa.array(ids))
+        if self.rows:
+            sample = pc.add(sample.cast(pa.int64()), self.rows)
+        table = tables.conform(with_column(table, "sample", sample), tables.ANNOTATIONS)
+        return promote(table, self._types["annotations"])
+
+    def _check_ids(self) -> None:
+        if self._ids:
+            ids = np.concatenate(self._ids)
+            if len(np.unique(ids)) != len(ids):
+                raise GranumError("two annotations have one annotation_id")
+
+
+def _first_repeated(keys: Sequence[str]) -> str | None:
+    seen: set[str] = set()
+    for key in keys:
+        if key in seen:
+            return key
+        seen.add(key)
+    return keys[0] if keys else None
+
+
+class MemoryBuilder(_Builder):
+    """Collects batches as parts in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts: list[Part] = []
+
+    def _put(self, samples: pa.Table, layers: dict[str, pa.Table]) -> None:
+        start = self.rows - samples.num_rows
+        self._parts.append(Part(start, samples.num_rows, lambda: samples, _getter(layers)))
+
+    def finish(
+        self,
+        *,
+        categories: pa.Table | None = None,
+        groups: pa.Table | None = None,
+        sources: pa.Table | None = None,
+        meta: Meta | None = None,
+    ) -> Dataset:
+        self._check_ids()
+        meta = replace(meta or Meta(), layers=dict(self.layers))
+        return Dataset(self._parts, categories, groups, sources, meta)
+
+
+def _getter(layers: dict[str, pa.Table]) -> Any:
+    return lambda name: layers.get(name, tables.empty(tables.ANNOTATIONS))
+
+
+class StoreBuilder(_Builder):
+    """Writes parts as they come and the manifest last.
+
+    Args:
+        path: folder of the store to make.
+        overwrite: replace the store there (its files stay until ``gc``).
+        sync: make it durable; a temporary store needs not be.
+
+    Raises:
+        ExistsError: ``path`` exists and is not to be overwritten, or is no store.
+    """
+
+    def __init__(self, path: str | Path, *, overwrite: bool = False, sync: bool = True) -> None:
+        super().__init__()
+        self.path, self.sync = Path(path), sync
+        self._base: disk.Store | None = None
+        if disk.is_store(self.path):
+            if not overwrite:
+                raise ExistsError(f"{self.path} exists; --overwrite replaces it")
+            self._base = disk.Store.open(self.path)
+        elif self.path.exists() and not disk.is_unfinished(self.path):
+            raise ExistsError(f"{self.path} exists and is no granum store")
+        self._token = disk.Store.token()
+        self._pending: list[tuple[pa.Table, dict[str, pa.Table]]] = []
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="granum-write")
+        self._written: list[Future[dict[str, Any]]] = []
+
+    def _put(self, samples: pa.Table, layers: dict[str, pa.Table]) -> None:
+        if self._full(samples):
+            self._flush()
+        self._pending.append((samples, layers))
+
+    def _full(self, following: pa.Table) -> bool:
+        n = sum(s.num_rows for s, _ in self._pending)
+        m = sum(t.num_rows for _, ls in self._pending for t in ls.values())
+        size = max(n / PART_SAMPLES, m / PART_ANNOTATIONS)
+        if not n or size < 1:
+            return False
+        last = column(self._pending[-1][0], "group")[-1].as_py()
+        first = column(following, "group")[0].as_py() if following.num_rows else None
+        return size > 8 or last is None or last != first
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        pending, self._pending = self._pending, []
+        number = len(self._written)
+        if number > 1:
+            self._written[number - 2].result()  # bounds what waits in memory
+        self._written.append(self._pool.submit(self._write, number, pending))
+
+    def _write(
+        self, number: int, pending: list[tuple[pa.Table, dict[str, pa.Table]]]
+    ) -> dict[str, Any]:
+        names = dict.fromkeys(name for _, layers in pending for name in layers)
+        out: dict[str, Any] = {
+            "samples": self._file(
+                "samples", number, concat([s for s, _ in pending], tables.SAMPLES)
+            )
+        }
+        for name in names:
+            pieces = [layers[name] for _, layers in pending if name in layers]
+            table = concat(pieces, tables.ANNOTATIONS)
+            if table.num_rows:
+                out.setdefault("layers", {})[name] = self._file(f"layers/{name}", number, table)
+        return out
+
+    def _file(self, folder: str, number: int, table: pa.Table) -> dict[str, Any]:
+        name = f"{folder}/part-{number:05d}-{self._token}.arrow"
+        table = tables.strip_null_columns(table)
+        return {"file": name, **disk.write_arrow(self.path / name, table, sync=self.sync)}
+
+    def _table(self, name: str, table: pa.Table) -> dict[str, Any]:
+        file = f"tables/{name}-{self._token}.arrow"
+        return {"file": file, **disk.write_arrow(self.path / file, table, sync=self.sync)}
+
+    def abort(self) -> None:
+        """Give up: remove what was written."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for file in self.path.rglob(f"*-{self._token}.arrow"):
+            file.unlink()
+        for folder in (*(self.path / f for f in disk.FOLDERS), self.path):
+            for below in sorted(folder.rglob("*"), reverse=True) if folder.is_dir() else []:
+                if below.is_dir() and not any(below.iterdir()):
+                    below.rmdir()
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+    def finish(
+        self,
+        *,
+        categories: pa.Table | None = None,
+        groups: pa.Table | None = None,
+        sources: pa.Table | None = None,
+        meta: Meta | None = None,
+    ) -> Dataset:
+        """Write the tables and the manifest; returns the store opened."""
+        self._check_ids()
+        self._flush()
+        written = [f.result() for f in self._written]
+        self._pool.shutdown()
+        meta = meta or Meta()
+        manifest: dict[str, Any] = {
+            "granum_schema": tables.VERSION,
+            "content": self._token,
+            "rows": self.rows,
+            "parts": [w["samples"] for w in written],
+            "layers": {
+                name: {
+                    "producer": None, "parent": None, "mode": "add", "created": None,
+                    **info,
+                    **meta.layers.get(name, {}),
+                    "parts": [w.get("layers", {}).get(name) for w in written],
+                }
+                for name, info in self.layers.items()
+            },
+            "tables": {
+                "categories": self._table("categories", _or_empty(categories, tables.CATEGORIES)),
+                "groups": self._table("groups", _or_empty(groups, tables.GROUPS)),
+                "sources": self._table("sources", _or_empty(sources, tables.SOURCES)),
+            },
+            "columns": {},
+            "views": {},
+            "attributes": self._types,
+            "shapes": list(meta.shapes),
+            "media_root": meta.media_root,
+            "map_root": meta.map_root,
+            "lineage": list(meta.lineage),
+        }
+        manifest["fingerprint"] = disk.fingerprint_of(
+            [_prints(manifest["parts"]), _prints(manifest["layers"]), _prints(manifest["tables"])]
+        )
+        if self.sync:
+            for folder in (*self.path.rglob("*/"), self.path):
+                if folder.is_dir():
+                    disk.sync_folder(folder)
+        if self._base is not None:
+
+            def replaced(old: dict[str, Any]) -> None:
+                old.clear()
+                old.update(manifest)
+
+            store = self._base.commit(replaced, adds=False)
+        elif disk.publish(self.path, manifest, 1):
+            store = disk.Store(self.path, manifest, 1)
+        else:
+            raise ExistsError(f"{self.path} was made by another writer meanwhile")
+        return open_dataset(store)
+
+
+def _or_empty(table: pa.Table | None, schema: pa.Schema) -> pa.Table:
+    return tables.empty(schema) if table is None else tables.conform(table, schema, full=True)
+
+
+def _prints(value: Any) -> Any:
+    """The fingerprints in a manifest's entry, with their names."""
+    if isinstance(value, dict):
+        if "fingerprint" in value:
+            return value["fingerprint"]
+        return {k: _prints(v) for k, v in value.items() if isinstance(v, dict | list)}
+    return [_prints(v) for v in value] if isinstance(value, list) else None
+
+
+def open_dataset(
+    store: disk.Store | str | Path,
+    *,
+    media_root: str | Path | None = None,
+    map_root: str | Path | None = None,
+) -> Dataset:
+    """The dataset of a store.
+
+    Args:
+        store: an open store, or its path.
+        media_root: where the images are now, if they moved.
+        map_root: where label maps are now, if they moved.
+    """
+    if not isinstance(store, disk.Store):
+        store = disk.Store.open(store)
+    manifest = store.manifest
+    parts, start = [], 0
+    for number, entry in enumerate(manifest["parts"]):
+        parts.append(_stored_part(store, number, start, entry))
+        start += entry["rows"]
+
+    def root(given: str | Path | None, name: str) -> str | None:
+        if given is not None:
+            return str(given)
+        stored = manifest.get(name)
+        return None if stored is None else str((store.path / stored).resolve())
+
+    meta = Meta(
+        layers={
+            name: {k: v for k, v in info.items() if k != "parts"}
+            for name, info in manifest["layers"].items()
+        },
+        shapes=manifest["shapes"],
+        media_root=root(media_root, "media_root"),
+        map_root=root(map_root, "map_root"),
+        lineage=manifest["lineage"],
+        store=store,
+    )
+    named = {name: store.read(entry) for name, entry in manifest["tables"].items()}
+    return Dataset(parts, named["categories"], named["groups"], named["sources"], meta)
+
+
+def _stored_part(store: disk.Store, number: int, start: int, entry: dict[str, Any]) -> Part:
+    columns = store.manifest["columns"]
+
+    def with_derived(table: pa.Table, of: str) -> pa.Table:
+        for name, info in columns.get(of, {}).items():
+            values = store.read(info["parts"][number]).column(0)
+            table = with_column(table, f"col.{name}", values)
+        return table
+
+    def samples() -> pa.Table:
+        return with_derived(store.read(entry), "samples")
+
+    def layer(name: str) -> pa.Table:
+        listed = store.manifest["layers"][name]["parts"] if name in store.manifest["layers"] else []
+        if number >= len(listed) or listed[number] is None:
+            return tables.empty(tables.ANNOTATIONS)
+        return with_derived(store.read(listed[number]), f"layer:{name}")
+
+    return Part(start, entry["rows"], samples, layer)
+
+
+def save(dataset: Dataset, path: str | Path, *, overwrite: bool = False) -> Dataset:
+    """Write a dataset as a store, with all its layers."""
+    builder = StoreBuilder(path, overwrite=overwrite)
+    try:
+        for part in dataset.parts:
+            layers = {}
+            for name in dataset.meta.layers:
+                table = part.layer(name)
+                if table.num_rows:
+                    sample = pc.subtract(column(table, "sample"), part.start)
+                    layers[name] = with_column(_stored_only(table), "sample", sample)
+            builder.add(Incoming(_stored_only(part.samples()), layers))
+        for name, info in dataset.meta.layers.items():
+            builder.layers.setdefault(name, {}).update(info)
+        return builder.finish(
+            categories=dataset.categories,
+            groups=dataset.groups,
+            sources=dataset.sources,
+            meta=dataset.meta,
+        )
+    except BaseException:
+        builder.abort()
+        raise
+
+
+def _stored_only(table: pa.Table) -> pa.Table:
+    return table.select([n for n in table.column_names if not n.startswith("col.")])

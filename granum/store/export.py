@@ -1,0 +1,86 @@
+"""A dataset as objects of other libraries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from granum.errors import MissingExtraError, UnknownNameError
+from granum.schema import tables
+from granum.store.parts import sample_offsets
+
+if TYPE_CHECKING:
+    import datasets
+    import polars
+
+    from granum.store.dataset import Dataset
+
+__all__ = ["nested_table", "one_table", "to_coco", "to_hf", "to_polars"]
+
+
+def nested_table(dataset: Dataset) -> pa.Table:
+    """One row per sample, its annotations as a list of structs; numbers are not copied."""
+    pieces = []
+    names = dict.fromkeys(
+        n for p in dataset.parts for n in p.layer(dataset.meta.layer).column_names
+    )
+    for part in dataset.parts:
+        annotations = part.layer(dataset.meta.layer).combine_chunks()
+        offsets = sample_offsets(annotations, part.start, part.rows)
+        columns = [tables.column(annotations, n).combine_chunks() for n in names if n != "sample"]
+        columns = [
+            c.cast(c.type.value_type) if pa.types.is_dictionary(c.type) else c for c in columns
+        ]
+        struct = pa.StructArray.from_arrays(columns, [n for n in names if n != "sample"])
+        lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), struct)
+        samples = tables.decode_dictionaries(
+            tables.conform(part.samples(), tables.SAMPLES, full=True)
+        )
+        pieces.append(samples.append_column("annotations", lists))
+    if not pieces:
+        return tables.empty(tables.SAMPLES)
+    return pa.concat_tables(pieces, promote_options="default")
+
+
+def one_table(dataset: Dataset, name: str) -> pa.Table:
+    """``samples``, ``annotations`` (with the category's name), ``categories`` or ``groups``."""
+    if name == "annotations":
+        table = dataset.annotations()
+        category = tables.column(table, "category")
+        names = np.asarray([*dataset.category_names(), None], object)
+        index = np.asarray(category.fill_null(-1), np.int64)
+        return table.append_column("category_name", pa.array(names[index], pa.string()))
+    found = {
+        "samples": dataset.samples,
+        "categories": lambda: dataset.categories,
+        "groups": lambda: dataset.groups,
+        "sources": lambda: dataset.sources,
+    }
+    if name not in found:
+        raise UnknownNameError("table", name, [*found, "annotations"])
+    return found[name]()
+
+
+def to_hf(dataset: Dataset) -> datasets.Dataset:
+    """See ``Dataset.to_hf``."""
+    import datasets as hf
+
+    return hf.Dataset(hf.table.InMemoryTable(nested_table(dataset)))
+
+
+def to_polars(dataset: Dataset, name: str) -> polars.DataFrame:
+    """See ``Dataset.to_polars``."""
+    try:
+        import polars as pl
+    except ImportError as error:
+        raise MissingExtraError("to_polars", "polars", "polars") from error
+    frame = pl.from_arrow(one_table(dataset, name))
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def to_coco(dataset: Dataset) -> Any:
+    """See ``Dataset.to_coco``."""
+    raise NotImplementedError

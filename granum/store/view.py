@@ -1,0 +1,164 @@
+"""One sample of a dataset, for people and small loops."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from granum.errors import GranumError, SizeUnknownError
+from granum.schema import geometry, rows
+from granum.schema.rows import Annotation, Category, Sample
+from granum.store.media import image_size, media_path, open_image, read_map
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from granum.store.dataset import Dataset
+
+__all__ = ["SampleView"]
+
+
+class SampleView:
+    """A sample and its annotations in the dataset's current layer.
+
+    Attributes:
+        index: its row in the dataset.
+    """
+
+    def __init__(self, dataset: Dataset, index: int) -> None:
+        self.dataset, self.index = dataset, index
+
+    def __repr__(self) -> str:
+        return f"<granum sample {self.key!r}: {len(self.annotations)} annotations>"
+
+    @cached_property
+    def row(self) -> Sample:
+        """All columns of the sample, with its annotations, as row objects."""
+        part = self.dataset.part_of(self.index)
+        local = self.index - part.start
+        sample: Sample = rows.samples_from_table(part.samples().slice(local, 1))[0]
+        layer = self.dataset.meta.layer
+        offsets = part.offsets(layer)
+        first, last = int(offsets[local]), int(offsets[local + 1])
+        sample.annotations = rows.annotations_from_table(
+            part.layer(layer).slice(first, last - first)
+        )
+        return sample
+
+    @property
+    def key(self) -> str:
+        return self.row.key
+
+    @property
+    def split(self) -> str | None:
+        return self.row.split
+
+    @property
+    def annotations(self) -> list[Annotation]:
+        return self.row.annotations
+
+    @cached_property
+    def categories(self) -> list[Category]:
+        return rows.categories_from_table(self.dataset.categories)
+
+    @property
+    def labels(self) -> list[str | None]:
+        """The category name of each annotation."""
+        return [
+            None if a.category is None else self.categories[a.category].name
+            for a in self.annotations
+        ]
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """(width, height) as stored, else from the header of the image.
+
+        Raises:
+            SizeUnknownError: neither says.
+        """
+        if self.row.width is not None and self.row.height is not None:
+            return self.row.width, self.row.height
+        try:
+            return image_size(self._source())
+        except GranumError as error:
+            raise SizeUnknownError([self.key]) from error
+
+    def _source(self) -> Any:
+        media = self.row.media
+        if media is not None and media.bytes is not None:
+            return media.bytes
+        return media_path(media or rows.Media(), self.dataset.meta.media_root)
+
+    def image(self) -> Image:
+        """The image, decoded.
+
+        Raises:
+            FormatError: the file is absent or no image.
+            GranumError: no media root is known.
+        """
+        image = open_image(self._source())
+        image.load()
+        return image
+
+    def boxes(self, order: str = "xywh") -> npt.NDArray[np.float64]:
+        """Boxes in pixels, shape (annotations, 4); rows of NaN where one has no geometry.
+
+        Args:
+            order: ``xywh``, ``xyxy`` or ``cxcywh``.
+        """
+        table = rows.annotations_to_table(self.annotations)
+        boxes = geometry.aabb(table)
+        if self.row.unit == "relative":
+            boxes = boxes * np.tile(np.asarray(self.size, np.float64), 2)
+        return geometry.convert_boxes(boxes, order)
+
+    def mask(self, k: int) -> npt.NDArray[np.bool_]:
+        """The mask of annotation ``k``, shape (height, width).
+
+        Of the forms it may have, the first of RLE, map, polygons counts.
+
+        Raises:
+            GranumError: it has none.
+        """
+        annotation = self.annotations[k]
+        if annotation.rle is not None:
+            return geometry.rle_decode(annotation.rle.size, annotation.rle.counts)
+        if annotation.map is not None:
+            meta = self.dataset.meta
+            return read_map(annotation.map, meta.map_root or meta.media_root)
+        if annotation.polygons is None:
+            raise GranumError(f"annotation {k} of {self.key!r} has no mask")
+        width, height = self.size
+        polygons = annotation.polygons
+        if self.row.unit == "relative":
+            scale = (width, height)
+            polygons = [
+                [[v * scale[i % 2] for i, v in enumerate(ring)] for ring in part]
+                for part in polygons
+            ]
+        return geometry.rasterize(polygons, height, width)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The sample's filled columns, JSON-serialisable."""
+        return json.loads(json.dumps(_filled(self.row), default=_jsonable))  # type: ignore[no-any-return]
+
+
+def _filled(value: Any) -> Any:
+    from dataclasses import fields, is_dataclass
+
+    if is_dataclass(value):
+        named = {f.name: _filled(getattr(value, f.name)) for f in fields(value)}
+        return {n: v for n, v in named.items() if v is not None and v != []}
+    if isinstance(value, list | tuple):
+        return [_filled(v) for v in value]
+    return value
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("ascii", "backslashreplace")
+    return str(value)

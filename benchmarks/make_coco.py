@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 import numpy as np
-
 from shapes import Polygons, crowd, draw_polygons
 
 Order = Literal["shuffled", "sorted", "annotations-first"]

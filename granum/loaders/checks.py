@@ -72,7 +72,8 @@ class _Check:
         for row in at[:shown].tolist():
             path, place = self.place(row)
             self.intake.fault(code, path, place, say(row))
-        findings.counts[code] += max(0, len(at) - shown)
+        if len(at) > shown:
+            findings.counts[code] += len(at) - shown
         if self.intake.on_error == "fix":
             self.table = fix(self.table, at)
         elif self.intake.on_error == "skip" and CODES[code].severity == "error":

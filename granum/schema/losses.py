@@ -36,6 +36,8 @@ _GROUPS = {
     "extra": "attributes",
     "role": "group",
     "order": "group",
+    "subject": "relation",
+    "object": "relation",  # "object" itself names a kind
 }
 """Columns that go by another name."""
 

@@ -54,6 +54,17 @@ _OTHERS = {
     "defect": ["scratch", "hole", "stain"],
 }
 
+_MAP_COLOURS = {
+    "water": [52, 120, 190],
+    "grass": [150, 200, 90],
+    "crops": [235, 205, 90],
+    "forest": [30, 110, 60],
+    "road": [130, 130, 138],
+    "roof": [200, 80, 60],
+    "new building": [230, 40, 90],
+    "clearing": [250, 150, 30],
+}
+
 Ids = count
 """Annotation ids in the order of asking: ``Ids(1)``."""
 
@@ -74,7 +85,9 @@ def categories() -> list[rows.Category]:
         for value, name in enumerate(names, 1):
             source_id = str(value) if mapped else None
             isthing = False if mapped else None
-            out.append(rows.Category(name, space=space, source_id=source_id, isthing=isthing))
+            row = rows.Category(name, space=space, source_id=source_id, isthing=isthing)
+            row.colour = _MAP_COLOURS.get(name)
+            out.append(row)
     return out
 
 

@@ -22,7 +22,6 @@ from granum.synthetic.shapes import (
     noise,
     polygon,
 )
-from granum.synthetic.trace import bounds
 
 __all__ = ["pairs"]
 
@@ -109,7 +108,7 @@ def _regions(
         if mask.any():
             row = rows.Annotation("object", index(name, space), annotation_id=next(ids))
             row.map = rows.LabelMap(path, value=value, space=space)
-            row.bbox, row.area = bounds(mask), float(mask.sum())
+            row.area = float(mask.sum())
             found.append(row)
     return found
 

@@ -146,7 +146,7 @@ def _scratch(rng: np.random.Generator, side: int) -> Shape:
     """A thin, slightly bent line."""
     x, y = (float(v) for v in rng.uniform(0.2, 0.8, 2) * side)
     turn = float(rng.uniform(0, np.pi))
-    thick = 0.003 * side + 0.3
+    thick = max(0.003 * side + 0.3, 0.75)
     strokes = []
     for _ in range(4):
         step = float(rng.uniform(0.08, 0.13)) * side

@@ -50,13 +50,15 @@ def trace(mask: Mask) -> list[list[list[float]]]:
 
 
 def _rings(padded: npt.NDArray[np.int8]) -> list[list[Vertex]]:
-    """Closed chains of corners of a mask with a border of one zero pixel."""
+    """Closed chains of corners, from the top, of a mask with a border of one zero pixel."""
     # Key: where a segment starts, and +1 (right or down) or -1 (left or up).
     horizontal = _segments(np.diff(padded, axis=0), False)
     vertical = _segments(-np.diff(padded, axis=1).T, True)
     rings = []
-    while horizontal:
-        (x, y, direction), end = horizontal.popitem()
+    for x, y, direction in sorted(horizontal, key=lambda k: (k[1], k[0])):
+        if (x, y, direction) not in horizontal:
+            continue
+        end = horizontal.pop((x, y, direction))
         ring = [(x, y)]
         while True:
             ring.append(end)
@@ -69,7 +71,7 @@ def _rings(padded: npt.NDArray[np.int8]) -> list[list[Vertex]]:
             direction = -turn if (*end, -turn) in horizontal else turn
             end = horizontal.pop((*end, direction))
         rings.append(ring)
-    return sorted(rings, key=lambda r: min((y, x) for x, y in r))
+    return rings
 
 
 def _segments(change: npt.NDArray[np.int8], swap: bool) -> Segments:

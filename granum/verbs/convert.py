@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from granum.errors import UsageError
-from granum.loaders.base import Format, Intake, formats
+from granum.loaders.base import Format, Intake, formats, options_of
 from granum.loaders.reading import get_format, read_into
 from granum.loaders.writing import write_dataset
 from granum.schema import tables
@@ -219,8 +219,7 @@ def convert(
     check_media: bool = False,
     overwrite: bool = False,
     dry_run: bool = False,
-    read_options: Mapping[str, Any] | None = None,
-    write_options: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Conversion:
     """Convert a dataset of any format to any other, or to a store, or from one.
@@ -243,8 +242,8 @@ def convert(
         check_media: also check that images exist, decode, and have the stated size.
         overwrite: replace the target.
         dry_run: write nothing.
-        read_options: the source format's own options.
-        write_options: the target format's own options.
+        options: options of the source's and the target's formats; each goes to the one (or
+            both) that has it.
         progress: called with the number of samples of each batch read.
 
     Raises:
@@ -261,8 +260,10 @@ def convert(
     conditions = [where] if isinstance(where, str) else list(where)
     chosen = bool(conditions or split or categories or map or drop_empty)
     findings = _policy(None, on_error)
+    given = {k: v for k, v in (options or {}).items() if v is not None}
     from_store = from_ in (None, STORE) and is_store(source)
     format_, why = (None, "a store") if from_store else get_format(source, from_)
+    reading, writing = _options_for(format_, to, given)
     direct = to == STORE and not chosen and not from_store and not dry_run and not check_media
 
     def change(dataset: Dataset) -> Dataset:
@@ -289,7 +290,7 @@ def convert(
             images,
             findings,
             tables.DEFAULT_LAYER,
-            read_options or {},
+            reading,
             progress,
         )
 
@@ -316,7 +317,7 @@ def convert(
                 media=media,
                 overwrite=overwrite,
                 dry_run=dry_run,
-                **dict(write_options or {}),
+                **writing,
             )
             counts = _counts(dataset), _counts(written)
     if direct:
@@ -332,6 +333,29 @@ def convert(
         losses,
         time.perf_counter() - began,
         dry_run,
+    )
+
+
+def _options_for(
+    source: Format | None, to: str, given: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options for reading and for writing.
+
+    Raises:
+        UsageError: one that neither format has.
+    """
+    reads = {} if source is None else options_of(source.read)
+    writes = {} if to == STORE else options_of(formats[to].write)
+    unknown = given.keys() - reads.keys() - writes.keys()
+    if unknown:
+        raise UsageError(
+            f"no option {', '.join(sorted(unknown))} in reading "
+            f"{STORE if source is None else source.name} ({', '.join(reads) or 'none'}) or writing "
+            f"{to} ({', '.join(writes) or 'none'})"
+        )
+    return (
+        {k: v for k, v in given.items() if k in reads},
+        {k: v for k, v in given.items() if k in writes},
     )
 
 

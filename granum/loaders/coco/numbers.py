@@ -1,0 +1,139 @@
+"""Lists of numbers in JSON, to Arrow and back, in bulk.
+
+A text such as ``[[1.5, 2], [3, 4]][[5, 6]]`` (one annotation's value after the other) becomes flat
+values and offsets: number borders are found on the bytes and Arrow's parser (exact) reads the
+numbers in place. No Python object per number is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+__all__ = ["NotNumbers", "format_nested", "parse_flat", "parse_nested", "parse_numbers"]
+
+Ints = npt.NDArray[np.int64]
+_BLANKS = b" \t\r\n"
+
+
+class NotNumbers(ValueError):
+    """The text holds something else than lists of numbers of the expected depth."""
+
+
+def parse_numbers(text: bytes) -> tuple[npt.NDArray[np.float64], Ints, Ints]:
+    """All numbers of a text, and where each starts and ends.
+
+    Raises:
+        NotNumbers: it holds letters, strings or objects.
+    """
+    data = np.frombuffer(text, np.uint8)
+    if not len(data):
+        return np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64)
+    if data.max() > 93:
+        lowered = np.frombuffer(text.replace(b"e", b"E"), np.uint8)
+        if lowered.max() > 93:
+            raise NotNumbers("not only numbers")
+        data, text = lowered, lowered.tobytes()
+    digit = (data - np.uint8(45)) < 46  # '-' to 'Z': digits, '.', '-', 'E'
+    if b"+" in text:
+        digit |= data == 43
+    edges = np.flatnonzero(digit[1:] != digit[:-1])
+    edges += 1
+    if digit[0] or digit[-1] or b'"' in text:
+        raise NotNumbers("not a list of numbers")
+    n = len(edges)
+    # A string array over the text itself: numbers at even places, what lies between them at odd
+    # ones, which are marked null, so that the cast skips them.
+    offsets = np.empty(n + 1, np.int32)
+    offsets[:-1] = edges
+    offsets[-1] = len(text)
+    valid = np.full((n + 7) // 8, 0x55, np.uint8)
+    strings = pa.StringArray.from_buffers(
+        n, pa.py_buffer(offsets), pa.py_buffer(text), pa.py_buffer(valid)
+    )
+    try:
+        doubles = strings.cast(pa.float64())
+    except pa.ArrowInvalid as error:
+        raise NotNumbers(str(error)) from error
+    values = np.frombuffer(doubles.buffers()[1], np.float64)[:n:2]
+    return np.ascontiguousarray(values), edges[::2], edges[1::2]
+
+
+def parse_flat(text: bytes, ends: Ints) -> tuple[npt.NDArray[np.float64], Ints]:
+    """``[1, 2][3]``: values and offsets; ``ends`` is where each annotation's text ends.
+
+    Raises:
+        NotNumbers: a text is no flat list of numbers.
+    """
+    values, _, stops = parse_numbers(text)
+    if text.count(b"[") != len(ends) or text.count(b"]") != len(ends):
+        raise NotNumbers("not flat lists")
+    offsets = np.concatenate([[0], np.searchsorted(stops, ends, side="right")])
+    return values, offsets.astype(np.int64)
+
+
+def parse_nested(text: bytes, ends: Ints) -> tuple[npt.NDArray[np.float64], Ints, Ints]:
+    """``[[1, 2], [3]][[4]]``: values, offsets of lists into values, of rows into lists.
+
+    Raises:
+        NotNumbers: a text is no list of non-empty lists of numbers.
+    """
+    values, _, stops = parse_numbers(text)
+    data = np.frombuffer(text, np.uint8)
+    closes = np.flatnonzero(data == 93)
+    before = data[closes - 1]
+    if np.isin(before, np.frombuffer(_BLANKS, np.uint8)).any():
+        raise NotNumbers("blanks before a bracket")
+    inner = closes[before != 93]
+    lists = len(inner)
+    opens = np.flatnonzero(data == 91)
+    rows = len(ends)
+    if len(opens) != lists + rows or len(closes) != lists + rows:
+        raise NotNumbers("not lists of lists")
+    starts = np.concatenate([[0], ends[:-1]])
+    # Each row must open with "[[" and close with "]]"; what lies between opens and closes lists.
+    if rows and not ((data[starts + 1] == 91).all() and (data[ends - 2] == 93).all()):
+        raise NotNumbers("not lists of lists")
+    list_offsets = np.concatenate([[0], np.searchsorted(stops, inner, side="right")])
+    row_offsets = np.concatenate([[0], np.searchsorted(inner, ends, side="left")])
+    if (np.diff(list_offsets) == 0).any():
+        raise NotNumbers("an empty list")
+    return values, list_offsets.astype(np.int64), row_offsets.astype(np.int64)
+
+
+def without_blanks(text: bytes) -> bytes:
+    """The text without white space (there is none inside numbers)."""
+    return text.translate(None, _BLANKS)
+
+
+def format_nested(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """A list column of doubles, of any depth, as JSON texts; null stays null.
+
+    Numbers are the shortest that read back as the same double.
+    """
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if pa.types.is_floating(array.type) or pa.types.is_integer(array.type):
+        return array.cast(pa.string())
+    if pa.types.is_fixed_size_list(array.type):
+        array = array.cast(pa.list_(array.type.value_type))
+    inner = format_nested(array.flatten())
+    lengths = np.asarray(array.value_lengths().fill_null(0), np.int64)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    lists = pa.ListArray.from_arrays(pa.array(offsets), inner)
+    joined = pc.binary_join(lists, ", ")
+    texts = pc.binary_join_element_wise("[", joined, "]", "")
+    if array.null_count:
+        texts = pc.if_else(array.is_valid(), texts, pa.scalar(None, pa.string()))
+    return texts
+
+
+def list_array(
+    offsets: Ints | Sequence[int], values: pa.Array, missing: Ints | None = None
+) -> pa.Array:
+    """A list array; rows where ``missing`` is true are null."""
+    mask = None if missing is None or not np.any(missing) else pa.array(missing)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, mask=mask)

@@ -1,0 +1,104 @@
+"""What reading back our COCO files gives of a batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from granum.loaders.base import blank
+from granum.schema import geometry, rows, tables
+from granum.schema.tables import column, with_column, without_columns
+from granum.schema.units import convert_units, is_relative
+from granum.store.dataset import Dataset
+from granum.store.parts import Batch
+
+__all__ = ["project"]
+
+
+def project(batch: Batch, dataset: Dataset, holes: str) -> Batch:
+    """COCO is in pixels, has no holes in polygons, no label maps, no annotations of whole groups.
+
+    Where sizes are unknown, relative coordinates are refused by ``SizeUnknownError``.
+    """
+    samples, table = batch.samples, batch.annotations
+    table = without_columns(table, ["map", "keypoint_scores", "track_source_id"])
+    table = _on_samples(table)
+    relative = is_relative(samples)
+    if relative.any():
+        samples, table = _pixels(samples, table, batch.start, relative, dataset)
+    if "polygons" in table.column_names:
+        table = _without_holes(table, samples, batch.start, holes)
+    table = _kinds(table)
+    return Batch(samples, table, batch.start)
+
+
+def _on_samples(table: pa.Table) -> pa.Table:
+    sample = column(table, "sample")
+    return table.filter(sample.is_valid()) if sample.null_count else table
+
+
+def _pixels(
+    samples: pa.Table, table: pa.Table, start: int, relative: Any, dataset: Dataset
+) -> tuple[pa.Table, pa.Table]:
+    from granum.loaders.writing import with_sizes
+
+    width, height = column(samples, "width"), column(samples, "height")
+    unknown = relative & ~np.asarray(pc.and_(width.is_valid(), height.is_valid()))
+    if unknown.any():
+        sized = with_sizes(dataset).samples(["width", "height"]).slice(start, samples.num_rows)
+        width, height = sized["width"], sized["height"]
+        samples = with_column(with_column(samples, "width", width), "height", height)
+    factors = np.column_stack([np.asarray(width.fill_null(1)), np.asarray(height.fill_null(1))])
+    factors = np.where(relative[:, None], factors, 1.0)
+    at = np.asarray(table["sample"], np.int64) - start if table.num_rows else np.empty(0, np.int64)
+    unit = pa.array(["pixel"] * samples.num_rows).dictionary_encode()
+    unit = unit.cast(tables.SAMPLES.field("unit").type)
+    return with_column(samples, "unit", unit), convert_units(table, at, factors)
+
+
+def _without_holes(table: pa.Table, samples: pa.Table, start: int, holes: str) -> pa.Table:
+    """Rows with rings beyond the first of a part, or with parts of no ring, are no COCO polygons."""
+    flat = geometry.flat_polygons(table["polygons"])
+    odd = np.zeros(table.num_rows, bool)
+    part_rows = np.repeat(np.arange(table.num_rows), np.diff(flat.rows))
+    odd[part_rows[np.diff(flat.parts) != 1]] = True
+    # An RLE beside polygons cannot stand in one segmentation: the polygons count.
+    both = np.asarray(table["polygons"].is_valid()) & np.asarray(column(table, "rle").is_valid())
+    if odd.any():
+        if holes == "rle":
+            table = _as_rle(table, samples, start, np.flatnonzero(odd & ~both))
+        table = blank(table, "polygons", odd)
+    if (both & ~odd).any():
+        table = blank(table, "rle", both & ~odd)
+    return table
+
+
+def _as_rle(table: pa.Table, samples: pa.Table, start: int, at: Any) -> pa.Table:
+    listed = column(table, "rle").to_pylist()
+    polygons = table["polygons"]
+    width, height = column(samples, "width"), column(samples, "height")
+    for row in at.tolist():
+        sample = table["sample"][row].as_py() - start
+        w, h = width[sample].as_py(), height[sample].as_py()
+        if w is None or h is None:
+            continue
+        size, counts = geometry.encode_mask(geometry.rasterize(polygons[row].as_py(), h, w))
+        listed[row] = {"size": list(size), "counts": counts, "form": "compressed"}
+    return with_column(table, "rle", rows._array(listed, tables.ANNOTATIONS.field("rle").type))
+
+
+def _kinds(table: pa.Table) -> pa.Table:
+    """What tells kinds apart in a file is their keys: an object has a geometry, a label none."""
+    kinds = column(table, "kind").cast(pa.string())
+    drawn = np.zeros(table.num_rows, bool)
+    for name in ("bbox", "polygons", "rle", "keypoints"):
+        drawn |= np.asarray(column(table, name).is_valid())
+    objects = np.asarray(pc.fill_null(pc.equal(kinds, "object"), False))
+    labels = np.asarray(pc.fill_null(pc.equal(kinds, "label"), False))
+    captions = np.asarray(pc.fill_null(pc.equal(kinds, "caption"), False))
+    text = np.asarray(column(table, "text").is_valid())
+    fits = (objects & drawn & ~text) | (labels & ~drawn & ~text) | (captions & text)
+    return table if fits.all() else table.filter(pa.array(fits))

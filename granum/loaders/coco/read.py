@@ -1,0 +1,399 @@
+"""Reading COCO: one file, a result list, or all files of a tree merged by image."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from msgspec import UNSET
+
+from granum.errors import FormatError
+from granum.loaders.base import Intake
+from granum.loaders.coco import objects as an
+from granum.loaders.coco.geometries import PARSE
+from granum.loaders.coco.ids import IdIndex
+from granum.loaders.coco.images import CategoryRows, Images, read_categories, split_of
+from granum.loaders.coco.records import ANNOTATION_KEYS, IMAGE_KEYS, Array, Columns, read_records
+from granum.loaders.coco.scan import JsonFile
+from granum.loaders.reading import ImageFinder
+from granum.schema import rows, tables
+from granum.store.builder import PART_ANNOTATIONS, PART_SAMPLES, Incoming
+from granum.store.parts import concat
+
+__all__ = ["FileInTree", "find_files", "read_coco"]
+
+TOP = {"images", "annotations", "categories"}
+
+
+@dataclass
+class FileInTree:
+    """A JSON file of a tree: its name there, its images' folder below the media root, its split."""
+
+    path: Path
+    name: str
+    prefix: str = ""
+    split: str | None = None
+
+
+@dataclass
+class _Loaded:
+    file: JsonFile
+    entry: FileInTree
+    origin: int
+    rows: Array
+    ids: Array
+    categories: CategoryRows = field(default_factory=CategoryRows)
+
+
+def find_files(root: Path, intake: Intake) -> list[FileInTree]:
+    """The COCO files of a path.
+
+    A folder is a COCO tree (``annotations/*.json`` beside the images), one ``_annotations.coco.json``
+    per split folder (Roboflow), or a folder of JSON files. Panoptic files and others that are no
+    COCO are left, with a finding.
+    """
+    if root.is_file():
+        return [FileInTree(root, root.name)]
+    home = root / "annotations" if (root / "annotations").is_dir() else root
+    listed = sorted(p for p in home.glob("*.json") if p.is_file())
+    if not listed:
+        listed = sorted(root.glob("*/*.coco.json"))
+    found = []
+    for path in listed:
+        name = path.relative_to(root).as_posix()
+        head = path.open("rb").read(65536)
+        if path.name.startswith("panoptic_") or b'"segments_info"' in head:
+            intake.fault(
+                "file-not-read", name, None, "a panoptic file: read it with --from coco_panoptic"
+            )
+            continue
+        if b'"images"' not in head and b'"annotations"' not in path.read_bytes()[:1] + head:
+            if not _has_images_key(path):
+                intake.fault("file-not-read", name, None, "no COCO file: it has no images")
+                continue
+        if path.parent not in (root, home):
+            split = path.parent.name
+            found.append(FileInTree(path, name, f"{split}/", split))
+        else:
+            split_ = split_of(path.stem)
+            found.append(FileInTree(path, name, _prefix(root, split_), split_))
+    if not found:
+        raise FormatError(root, "no COCO file below it")
+    if len({f.split for f in found}) == 1 and not any(f.prefix for f in found):
+        return found
+    for entry in found:
+        if not entry.prefix and entry.split and len({f.split for f in found}) > 1:
+            entry.prefix = _prefix(root, entry.split) or f"{entry.split}/"
+    return found
+
+
+def _has_images_key(path: Path) -> bool:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - 65536))
+        return b'"images"' in file.read() or size > 1 << 20
+
+
+def _prefix(root: Path, split: str | None) -> str:
+    """Where the images of a split lie below the root, if a known place exists."""
+    if split:
+        for place in (f"images/{split}", split):
+            if (root / place).is_dir():
+                return f"{place}/"
+    return "images/" if (root / "images").is_dir() else ""
+
+
+def read_coco(root: Path, intake: Intake, results: list[Path]) -> Iterator[Incoming]:
+    """All batches of a COCO path, sorted by sample; predictions as further layers."""
+    entries = find_files(root, intake)
+    finder = ImageFinder(intake.images) if intake.images is not None else None
+    intake.media_root = intake.images or (root if root.is_dir() else None)
+    images, by_name = Images(), {}  # type: ignore[var-annotated]
+    loaded = []
+    for entry in entries:
+        file = JsonFile.open(entry.path, entry.name, intake.findings)
+        if "" in file.spans:
+            loaded.append(_results_alone(file, entry, images, intake))
+            continue
+        _check_top(file)
+        origin = len(intake.sources)
+        intake.source(entry.name, "coco", options={"prefix": entry.prefix, "split": entry.split})
+        columns = read_records(file, "images", IMAGE_KEYS, intake)
+        group = entry.prefix + (entry.split or "")
+        prefix = "" if finder is not None and len(entries) == 1 else entry.prefix
+        at = images.add(columns, file, origin, group, prefix, entry.split, intake, finder)
+        categories = read_categories(file, intake, by_name)
+        loaded.append(_Loaded(file, entry, origin, at, columns.get("id"), categories))
+    names = {l.origin: l.file for l in loaded}
+
+    def locate(annotation: rows.Annotation, key: str) -> tuple[str, str]:
+        origin = annotation.origins[0] if annotation.origins else 0
+        place = annotation.ordinal[0] if annotation.ordinal else "?"
+        pointer = "" if "" in names[origin].spans else "/annotations"
+        return names[origin].name, f"{pointer}/{place}"
+
+    intake.locate = locate
+    layers: dict[str, list[an.Annotations]] = {tables.DEFAULT_LAYER: []}
+    for item in loaded:
+        listed = "" in item.file.spans
+        layer = "predictions" if listed else tables.DEFAULT_LAYER
+        layers.setdefault(layer, []).append(_annotations(item, intake, listed))
+    for path in results:
+        layers[path.stem] = [_results_of(path, loaded, images, intake)]
+        intake.layers[path.stem] = {"producer": path.name}
+    _join_twins(layers[tables.DEFAULT_LAYER])
+    for item in loaded:
+        if "" not in item.file.spans:
+            _note_source(item, intake)
+    yield from _parts(images, layers, intake)
+
+
+def _check_top(file: JsonFile) -> None:
+    if not file.spans.keys() & TOP:
+        raise FormatError(file.path, "no COCO file: it has none of images, annotations, categories")
+
+
+def _results_alone(file: JsonFile, entry: FileInTree, images: Images, intake: Intake) -> _Loaded:
+    """A result list without its ground truth: samples are known by image id only."""
+    columns = read_records(file, "", ANNOTATION_KEYS, intake)
+    ids = columns.get("image_id")
+    origin = len(intake.sources)
+    intake.source(entry.name, "coco", options={"results": True})
+    unique = list(dict.fromkeys(v for v in ids.tolist() if v is not UNSET and v is not None))
+    made = np.empty(len(unique), object)
+    made[:] = unique
+    for value in unique:
+        images.seen["", value] = len(images)
+        images.key.append(str(value))
+        images.source_id.append(str(value))
+        images.origins.append([])
+        images.ordinal.append([])
+        for column in (
+            images.path,
+            images.width,
+            images.height,
+            images.split,
+            images.attributes,
+            images.extra,
+        ):
+            column.append(None)  # type: ignore[attr-defined]
+        images.shapes.append(())
+    return _Loaded(file, entry, origin, np.arange(len(unique)), made)
+
+
+def _annotations(item: _Loaded, intake: Intake, listed: bool) -> an.Annotations:
+    key = "" if listed else "annotations"
+    columns = read_records(item.file, key, ANNOTATION_KEYS, intake, PARSE)
+    if listed:
+        item.categories = _categories_by_id(columns, intake)
+    pointer = f"/{key}" if key else ""
+    return an.prepare(
+        item.file,
+        item.origin,
+        columns,
+        IdIndex(item.ids),
+        item.rows,
+        item.categories,
+        intake,
+        pointer,
+        listed,
+    )
+
+
+def _categories_by_id(columns: Columns, intake: Intake) -> CategoryRows:
+    out = CategoryRows()
+    for value in dict.fromkeys(columns.get("category_id").tolist()):
+        if value is UNSET or value is None:
+            continue
+        row = intake.add_category(rows.Category(str(value), source_id=str(value)))
+        out.ids.append(value)
+        out.rows.append(row)
+    return out
+
+
+def _results_of(
+    path: Path, loaded: list[_Loaded], images: Images, intake: Intake
+) -> an.Annotations:
+    """A result list on top of its ground truth."""
+    file = JsonFile.open(path, path.name, intake.findings)
+    if "" not in file.spans:
+        raise FormatError(path, "a result file is a list of detections")
+    columns = read_records(file, "", ANNOTATION_KEYS, intake, PARSE)
+    first = next((l for l in loaded if l.categories.ids), loaded[0])
+    origin = len(intake.sources)
+    intake.source(path.name, "coco", options={"results": True})
+    ids = np.concatenate([l.ids.astype(object) for l in loaded])
+    at = np.concatenate([l.rows for l in loaded])
+    return an.prepare(file, origin, columns, IdIndex(ids), at, first.categories, intake, "", True)
+
+
+def _note_source(item: _Loaded, intake: Intake) -> None:
+    source = intake.sources[item.origin]
+    top: dict[str, Any] = {}
+    for key in item.file.spans:
+        if key not in TOP:
+            top[key] = json.loads(item.file.raw(key) or b"null")
+    source.top = {"keys": list(item.file.spans), "values": top}
+    source.categories = [list(r) for r in item.categories.records]
+
+
+# ---------------------------------------------------------------------- joining files
+
+
+def _join_twins(files: list[an.Annotations]) -> None:
+    """Records of equal id and image in two files, whose shared keys agree, are one row.
+
+    This is how person_keypoints files stand beside instances files.
+    """
+    for i, later in enumerate(files):
+        ids = later.columns.get("id")
+        if ids.dtype != np.int64 or not i:
+            continue
+        for earlier in files[:i]:
+            known = earlier.columns.get("id")
+            if known.dtype != np.int64:
+                continue
+            at = IdIndex(known).rows(ids)
+            same = (at >= 0) & (later.sample >= 0) & (later.twin < 0)
+            same &= earlier.sample[np.maximum(at, 0)] == later.sample
+            for row in np.flatnonzero(same).tolist():
+                if _agree(earlier, int(at[row]), later, row):
+                    later.twin[row] = at[row]
+                    later.sample[row] = -1
+                    earlier.joined.setdefault(int(at[row]), []).append((later, row))
+
+
+_JOINABLE = {"keypoints", "num_keypoints"}
+
+
+def _agree(a: an.Annotations, i: int, b: an.Annotations, j: int) -> bool:
+    """Whether two records have equal values under the keys that both have, and the second has
+    no other keys than keypoints beside them."""
+    keys_a = {k for n, k in enumerate(a.names) if int(a.codes[i]) >> n & 1}
+    keys_b = {k for n, k in enumerate(b.names) if int(b.codes[j]) >> n & 1}
+    if not keys_b - keys_a <= _JOINABLE or a.category[i] != b.category[j]:
+        return False
+    return all(_value(a, k, i) == _value(b, k, j) for k in (keys_a & keys_b) - {"category_id"})
+
+
+def _value(a: an.Annotations, key: str, i: int) -> Any:
+    c = a.columns
+    if key in c.bulk:
+        extra: dict[int, dict[str, Any]] = {}
+        found = an._gather(a, key, np.array([i]), extra)
+        return {n: array[0].as_py() for n, array in found.items()}, extra
+    if key in c.where:
+        starts, lengths = c.spans(key)
+        return c.own.get(key, {}).get(i) or bytes(a.file.data[starts[i] : starts[i] + lengths[i]])
+    return c.get(key)[i]
+
+
+def _with_joined(
+    table: pa.Table, a: an.Annotations, at: Array, start: int, intake: Intake
+) -> pa.Table:
+    """Fill in what records of later files add to these rows."""
+    here = {int(r): i for i, r in enumerate(at.tolist()) if int(r) in a.joined}
+    if not here:
+        return table
+    origins, ordinal = table["origins"].to_pylist(), table["ordinal"].to_pylist()
+    shape = tables.column(table, "shape").to_pylist()
+    keypoints = tables.column(table, "keypoints").to_pylist()
+    extra = tables.column(table, "extra").to_pylist()
+    for row, i in here.items():
+        sets = [_keys(a, row)]
+        for later, j in a.joined[row]:
+            one = an.table_of(later, np.array([j]), start, intake)
+            origins[i] = [*origins[i], later.origin]
+            ordinal[i] = [*ordinal[i], *one["ordinal"][0].as_py()]
+            sets.append(_keys(later, j))
+            if keypoints[i] is None and "keypoints" in one.column_names:
+                keypoints[i] = one["keypoints"][0].as_py()
+            if "extra" in one.column_names and one["extra"][0].as_py() is not None:
+                mine = json.loads(extra[i]) if extra[i] else {}
+                extra[i] = json.dumps(
+                    {**json.loads(one["extra"][0].as_py()), **mine}, ensure_ascii=False
+                )
+        shape[i] = intake.shape(tuple(sets))
+    for name, values in (
+        ("origins", origins), ("ordinal", ordinal), ("shape", shape), ("keypoints", keypoints), ("extra", extra),
+    ):  # fmt: skip
+        if any(v is not None for v in values):
+            table = tables.with_column(
+                table, name, pa.array(values, tables.ANNOTATIONS.field(name).type)
+            )
+    return tables.conform(table, tables.ANNOTATIONS)
+
+
+def _keys(a: an.Annotations, row: int) -> tuple[str, ...]:
+    return tuple(k for n, k in enumerate(a.names) if int(a.codes[row]) >> n & 1)
+
+
+# ---------------------------------------------------------------------- parts
+
+
+@dataclass
+class _Sorted:
+    """Records of a file in sample order, and where each sample's begin."""
+
+    annotations: an.Annotations
+    order: Array
+    bounds: Array
+
+
+def _sorted(a: an.Annotations, samples: int) -> _Sorted:
+    order = np.argsort(a.sample, kind="stable")
+    order = order[a.sample[order] >= 0]
+    return _Sorted(a, order, np.searchsorted(a.sample[order], np.arange(samples + 1)))
+
+
+def _parts(
+    images: Images, layers: dict[str, list[an.Annotations]], intake: Intake
+) -> Iterator[Incoming]:
+    n = len(images)
+    files = {name: [_sorted(a, n) for a in listed] for name, listed in layers.items()}
+    load = np.zeros(n + 1, np.int64)
+    for listed in files.values():
+        for s in listed:
+            load += s.bounds
+    cuts = _cuts(n, load)
+
+    def build(cut: tuple[int, int]) -> Incoming:
+        start, stop = cut
+        out = {}
+        for name, listed in files.items():
+            pieces = []
+            for s in listed:
+                at = s.order[s.bounds[start] : s.bounds[stop]]
+                if len(at):
+                    table = an.table_of(s.annotations, at, start, intake)
+                    pieces.append(_with_joined(table, s.annotations, at, start, intake))
+            if pieces:
+                out[name] = concat(pieces, tables.ANNOTATIONS)
+        return Incoming(images.table(start, stop, intake), out)
+
+    # Two parts are prepared at a time: the parsing runs in C++ and leaves Python free.
+    with ThreadPoolExecutor(2, thread_name_prefix="granum-read") as pool:
+        waiting = []
+        for cut in cuts:
+            waiting.append(pool.submit(build, cut))
+            if len(waiting) > 1:
+                yield waiting.pop(0).result()
+        for future in waiting:
+            yield future.result()
+
+
+def _cuts(n: int, load: Array) -> list[tuple[int, int]]:
+    """Stretches of samples that hold about one part each."""
+    cuts, start = [], 0
+    while start < n:
+        by_load = int(np.searchsorted(load, load[start] + PART_ANNOTATIONS, side="right")) - 1
+        stop = max(start + 1, min(n, start + PART_SAMPLES, by_load))
+        cuts.append((start, stop))
+        start = stop
+    return cuts

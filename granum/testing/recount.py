@@ -1,0 +1,141 @@
+"""Counting anew what a write kept, changed and lost, from what was read back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from granum.loaders.base import Format
+from granum.schema.losses import LossReport, LossRow
+from granum.store.dataset import Dataset
+from granum.testing.sides import Row, Side, gap, side, sizes
+
+__all__ = ["recount"]
+
+FACTS = frozenset({"source_id", "width", "height", "channels", "depth", "orientation", "area"})
+"""Bookkeeping that, where it is said to be kept, must come back. The rest (origins, places in
+files, where the media lie) is written anew by every reading."""
+
+
+def recount(
+    report: LossReport, format_: Format, before: Dataset, promised: Dataset, back: Dataset
+) -> list[str]:
+    """Lines of ``report`` that the data read back does not bear out.
+
+    Args:
+        report: of writing ``before`` with every loss allowed.
+        format_: the format that was written.
+        before: the dataset.
+        promised: the same rows as ``project`` left them (says which row became which).
+        back: what was read.
+    """
+    known = sizes(before, promised, back)
+    # A class stays the same where only its label space is lost; that has a line of its own.
+    a = side(before, known, promised.categories)
+    p, b = side(promised, known), side(back, known)
+    layer = before.meta.layer
+    b.rename(back.meta.layer, layer)
+    # A reference is kept if it leads to where its annotation went.
+    positions, tracks = p.positions(), p.tracks()
+    a.resolve(positions, tracks)
+    b.resolve(b.positions(), b.tracks())
+    pairs = {
+        "samples": list(_samples(before, a, promised, b)),
+        "categories": list(_categories(a, p, b)),
+        "annotations": list(_annotations(a, p, b, layer)),
+    }
+    wrong = []
+    for row in report.rows:
+        if row.table in pairs and (row.name is not None or row.column in FACTS):
+            wrong += _wrong(row, pairs[row.table], format_)
+    return [*wrong, *_whole(report, a, b, layer)]
+
+
+Pair = tuple[Row, Row | None]
+
+
+def _samples(before: Dataset, a: Side, promised: Dataset, b: Side) -> Iterator[Pair]:
+    keys = zip(before.samples(["key"])["key"], promised.samples(["key"])["key"], strict=True)
+    for old, new in keys:
+        yield a.samples[old.as_py()], b.samples.get(new.as_py()) if old == new else None
+
+
+def _categories(a: Side, p: Side, b: Side) -> Iterator[Pair]:
+    stay = len(a.categories) == len(p.categories)
+    for (old, row), new in zip(
+        a.categories.items(), p.categories if stay else a.categories, strict=True
+    ):
+        found = b.categories.get(new) or b.categories.get((*new[:2], 0))
+        yield row, found if stay or old in p.categories else None
+
+
+def _annotations(a: Side, p: Side, b: Side, layer: str) -> Iterator[Pair]:
+    went = {r["annotation_id"]: (place, i) for n, place, i, r in p.rows() if n == layer}
+    after = b.layers.get(layer, {})
+    for n, _, _, row in a.rows():
+        if n != layer:
+            continue
+        place, i = went.get(row["annotation_id"], (None, 0))
+        rows = after.get(place, []) if place is not None else []
+        yield row, rows[i] if i < len(rows) else None
+
+
+def _wrong(row: LossRow, pairs: list[Pair], format_: Format) -> Iterator[str]:
+    mine = [(x, y) for x, y in pairs if row.table != "annotations" or x.get("kind") == row.kind]
+    if row.column == "*":
+        counted = [len(mine), sum(y is not None for _, y in mine), 0]
+    else:
+        counted = [0, 0, 0]
+        tolerance = format_.tolerance.get(row.column, 0.0)
+        for x, y in mine:
+            value, found = _values(row, x, y)
+            if value is None:
+                continue
+            away = float("inf") if y is None else gap(value, found)
+            counted[0] += 1
+            counted[1] += away == 0
+            counted[2] += 0 < away <= tolerance
+    said = [row.total, row.kept, row.changed]
+    if row.name is None and not row.kept + row.changed:
+        return  # bookkeeping that is said to be lost may come back by chance
+    if said != counted:
+        total, kept, changed = counted
+        yield (
+            f"{row.table} {row.kind or ''} {row.column}: of {row.total} it says {row.kept} kept, "
+            f"{row.changed} changed; of {total} there are {kept} kept, {changed} changed"
+        )
+
+
+def _values(row: LossRow, x: Row, y: Row | None) -> tuple[Any, Any]:
+    """The value that a line of the account is about, before and after."""
+    found: Row = y or {}
+    if row.column == "space":  # null means the objects'
+        return x["space"], found.get("space") or "object"
+    if not row.column.startswith("attr"):
+        return x.get(row.column), found.get(row.column)
+    value, after = x.get("attributes"), found.get("attributes")
+    name = row.column.partition(".")[2]
+    if name:
+        typed = name in x["typed"]
+        return (value or {}).get(name) if typed else None, (after or {}).get(name)
+    # What is left in the JSON: all but the values in columns of their own.
+    if value is None or (x["typed"] and not value.keys() - x["typed"]):
+        return None, None
+    value, after = (
+        None if v is None else {n: w for n, w in v.items() if n not in x["typed"]}
+        for v in (value, after)
+    )
+    return value, after
+
+
+def _whole(report: LossReport, a: Side, b: Side, layer: str) -> Iterator[str]:
+    """Groups and further layers are accounted for as a whole."""
+    for row in report.rows:
+        if row.table == "groups":
+            kept = sum(k in b.groups for k in a.groups)
+        elif row.table == "layers":
+            kept = sum(n in b.layers for n in a.layers if n != layer)
+        else:
+            continue
+        if row.kept != kept:
+            yield f"{row.table}: it says {row.kept} kept; there are {kept}"

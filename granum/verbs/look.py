@@ -1,0 +1,205 @@
+"""Info, show, formats, gc: looking at what is there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from granum.errors import ExistsError, UnknownNameError
+from granum.loaders.base import formats, options_of
+from granum.schema import rows
+from granum.schema.tables import column
+from granum.store.dataset import Dataset
+from granum.store.disk import Store
+from granum.store.media import read_map
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["describe_formats", "gc", "info", "info_text", "show"]
+
+
+def info(dataset: Dataset) -> dict[str, Any]:
+    """Counts and facts of a dataset, JSON-serialisable: samples, splits, layers, kinds, categories,
+    filled columns, sources, roots, lineage."""
+    layers: dict[str, Any] = {}
+    for name, facts in dataset.meta.layers.items():
+        kinds: Counter[str] = Counter()
+        filled: Counter[str] = Counter()
+        total = 0
+        for part in dataset.parts:
+            table = part.layer(name)
+            total += table.num_rows
+            for value in pc.value_counts(column(table, "kind").cast(pa.string())).to_pylist():
+                kinds[value["values"] or "?"] += value["counts"]
+            for column_name in table.column_names:
+                filled[column_name] += table.num_rows - table[column_name].null_count
+        layers[name] = {
+            **{k: v for k, v in facts.items() if v is not None},
+            "annotations": total,
+            "kinds": dict(kinds.most_common()),
+            "columns": {n: c for n, c in filled.items() if n not in _SELF_EVIDENT},
+        }
+    samples = dataset.samples(["split", "media_kind", "width", "height", "group"])
+    splits = pc.value_counts(samples["split"].cast(pa.string())).to_pylist()
+    width, height = samples["width"].drop_null(), samples["height"].drop_null()
+    store = dataset.meta.store
+    return {
+        "path": None if store is None else str(store.path),
+        "fingerprint": None if store is None else store.manifest["fingerprint"],
+        "samples": len(dataset),
+        "groups": dataset.groups.num_rows,
+        "splits": {s["values"] or "(none)": s["counts"] for s in splits},
+        "sizes": None
+        if not len(width)
+        else {
+            "width": [
+                int(pc.min(width).as_py()),
+                int(np.median(width)),
+                int(pc.max(width).as_py()),
+            ],
+            "height": [
+                int(pc.min(height).as_py()),
+                int(np.median(height)),
+                int(pc.max(height).as_py()),
+            ],
+            "unknown": len(dataset) - len(width),
+        },
+        "layers": layers,
+        "categories": {
+            "total": dataset.categories.num_rows,
+            "counts": dict(sorted(dataset.counts().items(), key=lambda c: -c[1])),
+        },
+        "sources": [
+            {"path": s["path"], "format": s["format"]} for s in dataset.sources.to_pylist()
+        ],
+        "media_root": dataset.meta.media_root,
+        "lineage": list(dataset.meta.lineage),
+    }
+
+
+_SELF_EVIDENT = {"annotation_id", "sample", "kind", "origins", "ordinal", "shape", "source_id"}
+
+
+def info_text(facts: dict[str, Any], categories: int = 12) -> str:
+    """``info`` for people."""
+    lines = [f"{facts['samples']} samples"]
+    if facts["groups"]:
+        lines[0] += f" in {facts['groups']} groups"
+    if set(facts["splits"]) - {"(none)"}:
+        lines.append("splits: " + ", ".join(f"{k} {v}" for k, v in facts["splits"].items()))
+    if facts["sizes"]:
+        w, h = facts["sizes"]["width"], facts["sizes"]["height"]
+        lines.append(
+            f"sizes: width {w[0]}..{w[2]} (median {w[1]}), height {h[0]}..{h[2]} (median {h[1]})"
+        )
+    for name, layer in facts["layers"].items():
+        kinds = ", ".join(f"{k} {v}" for k, v in layer["kinds"].items())
+        lines.append(f"layer {name}: {layer['annotations']} annotations ({kinds})")
+        lines.append("  columns: " + ", ".join(f"{k} {v}" for k, v in layer["columns"].items()))
+    counts = facts["categories"]["counts"]
+    shown = ", ".join(f"{k} {v}" for k, v in list(counts.items())[:categories])
+    more = f", … {len(counts) - categories} more" if len(counts) > categories else ""
+    lines.append(f"categories: {facts['categories']['total']}: {shown}{more}")
+    if facts["sources"]:
+        names = ", ".join(f"{s['path']} ({s['format']})" for s in facts["sources"][:6])
+        lines.append(f"read from: {names}{' …' if len(facts['sources']) > 6 else ''}")
+    if facts["media_root"]:
+        lines.append(f"images: {facts['media_root']}")
+    return "\n".join(lines)
+
+
+def show(
+    dataset: Dataset,
+    key: str | int | None = None,
+    output: str | Path | None = None,
+    *,
+    overwrite: bool = False,
+    max_size: int | None = None,
+) -> Image:
+    """Draw a sample with its annotations.
+
+    Args:
+        dataset: where from; its current layer is drawn.
+        key: key, row, or file name of the sample (default: the first one with annotations).
+        output: PNG to write.
+        overwrite: replace it.
+        max_size: longest side of the picture, in pixels.
+    """
+    from granum.browse.draw import draw
+
+    sample = dataset[_find(dataset, key)]
+    maps = dataset.meta.map_root or dataset.meta.media_root
+    picture = draw(
+        sample.image(),
+        sample.row,
+        sample.categories,
+        load_map=lambda label_map: read_map(label_map, maps),
+        max_size=max_size,
+    )
+    if output is not None:
+        target = Path(output)
+        if target.exists() and not overwrite:
+            raise ExistsError(f"{target} exists; --overwrite replaces it")
+        picture.save(target)
+    return picture
+
+
+def _find(dataset: Dataset, key: str | int | None) -> int | str:
+    if key is None:
+        for part in dataset.parts:
+            counts = np.diff(part.offsets(dataset.meta.layer))
+            if counts.any():
+                return int(part.start + np.flatnonzero(counts)[0])
+        return 0
+    if isinstance(key, int):
+        return key
+    keys = dataset.samples(["key"])["key"].to_pylist()
+    if key in keys:
+        return key
+    named = [k for k in keys if k.rpartition("/")[2] == key]
+    if len(named) == 1:
+        return str(named[0])
+    if not named and key.isdecimal() and int(key) < len(keys):
+        return int(key)
+    raise UnknownNameError("sample", key, named or keys[:10])
+
+
+def describe_formats() -> list[dict[str, Any]]:
+    """What is known of each format: reads, writes, keeps, tolerance, options, how it was checked."""
+    out = []
+    for name in formats:
+        format_ = formats[name]
+        out.append(
+            {
+                "name": name,
+                "title": format_.title or name,
+                "reads": format_.reads(),
+                "writes": format_.writes(),
+                "keeps": sorted(format_.keeps),
+                "tolerance": dict(format_.tolerance),
+                "checked": format_.checked,
+                "extra": format_.extra,
+                "read_options": sorted(options_of(format_.read)),
+                "write_options": sorted(options_of(format_.write)),
+                "spec": format_.spec,
+            }
+        )
+    return out
+
+
+def gc(
+    path: str | Path, *, keep: int | None = None, older_than: float = 3600.0, dry_run: bool = False
+) -> list[str]:
+    """Remove files of a store that no manifest names; returns their names (see ``Store.gc``)."""
+    return Store.open(path).gc(keep=keep, older_than=older_than, dry_run=dry_run)
+
+
+def sample_rows(dataset: Dataset, n: int) -> list[rows.Sample]:
+    """The first samples as row objects."""
+    return [dataset[i].row for i in range(min(n, len(dataset)))]

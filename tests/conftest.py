@@ -1,0 +1,34 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from granum.loaders.base import Format, formats
+
+Register = Callable[[type[Format]], type[Format]]
+
+
+@pytest.fixture
+def registered() -> Iterator[Register]:
+    """Registers formats for one test: ``registered(Mine)``."""
+    names: list[str] = []
+
+    def register(format_: type[Format]) -> type[Format]:
+        formats(format_.name)(format_)
+        names.append(format_.name)
+        return format_
+
+    yield register
+    for name in names:
+        formats._things.pop(name, None)
+
+
+@pytest.fixture
+def only_toys(registered: Register, monkeypatch: pytest.MonkeyPatch) -> Register:
+    """As ``registered``, with no built-in format known: the suite is what is tested."""
+    monkeypatch.setattr(formats, "table", {})
+    monkeypatch.setattr(formats, "_things", {})
+    return registered

@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from granum import __version__
 from granum.errors import GranumError, LossError, UsageError
@@ -40,8 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         arguments = _parser(words).parse_args(words)
-    except SystemExit as stop:
+    except SystemExit as stop:  # --help and --version
         return int(stop.code or 0)
+    except UsageError as error:
+        return _fail(error, "--json" in words)
     try:
         result, text, code = COMMANDS[arguments.verb](arguments)
     except (GranumError, OSError) as error:
@@ -67,8 +69,15 @@ def _fail(error: GranumError | OSError, as_json: bool) -> int:
 # ---------------------------------------------------------------------- parsing
 
 
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong call as ``UsageError``, so that ``--json`` holds for it too."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}\n{self.format_usage().strip()}")
+
+
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="granum",
         description="Vision datasets: convert without silent loss, validate, diff, merge.",
     )

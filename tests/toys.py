@@ -190,7 +190,7 @@ class ToyBoxes(Format):
 
     name: ClassVar[str] = "toy_boxes"
     keeps: ClassVar[frozenset[str]] = frozenset({"object", "bbox", "category"})
-    tolerance: ClassVar[dict[str, float]] = {"bbox": 0.0005}
+    tolerance: ClassVar[dict[str, float]] = {"bbox": 0.000501}
 
     def sniff(self, root: Path) -> str | None:
         try:

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 __all__ = ["picture", "scaled"]
 
+SMALL = 400
 READABLE = 512
 
 
@@ -57,7 +58,7 @@ def scaled(image: Image.Image, max_size: int | None) -> Image.Image:
     if max_size is not None and longer > max_size:
         size = [max(1, round(v * max_size / longer)) for v in image.size]
         return image.resize((size[0], size[1]), Image.Resampling.LANCZOS)
-    factor = ceil(READABLE / longer)
+    factor = ceil(READABLE / longer) if longer < SMALL else 1
     if max_size is not None:
         factor = min(factor, max_size // longer)
     if factor < 2:

@@ -49,13 +49,14 @@ def draw(
         load_map: gives the pixels of a label map: a boolean mask of shape (height, width), or
             numbers for a field (drawn as heat) or a whole map (a colour per value, 0 clear).
             Without it, maps are named in the strip.
-        max_size: the longer side of the picture (the strip comes on top) in pixels. A picture
-            under 512 is otherwise enlarged by a whole factor, so that one can read the labels.
+        max_size: the longest that the longer side of the picture may be, in pixels; the strip
+            comes on top. A picture under 400 is enlarged by a whole factor, to 512 or more
+            where ``max_size`` allows, so that one can read the labels.
         labels: whether to write names, and the strip.
         opacity: of tints, 0..1.
 
     Returns:
-        A new RGB image.
+        A new RGB image, as wide as the picture, with a strip 160 pixels or more.
 
     Raises:
         ValueError: the image is empty or has a shape that is no picture; ``opacity`` or

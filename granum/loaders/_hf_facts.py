@@ -77,6 +77,7 @@ class Facts:
         objects: fields of objects and the annotation columns that they are.
         types: for each ``attr.*`` column of the samples (``s.``) or annotations (``a.``) its type.
         ignored: columns that are for other readers only.
+        texts: columns that are text, whatever it looks like.
         splits: names of files or folders and the splits that they are, in order.
         ids: whether ``id`` of the objects are annotation ids that other objects name.
         layout: how an image folder is laid out.
@@ -90,6 +91,7 @@ class Facts:
     objects: dict[str, str] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
     splits: dict[str, str | None] = field(default_factory=dict)
     ids: bool = False
     layout: str | None = None

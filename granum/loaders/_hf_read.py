@@ -23,6 +23,7 @@ from granum.loaders._hf_columns import (
     conform_array,
     flatten_objects,
     from_base64,
+    is_json_objects,
     is_list,
     is_text,
     json_objects,
@@ -104,6 +105,8 @@ class RecordReader:
                 )
             elif pa.types.is_null(array.type):
                 continue
+            elif name == "attributes" and is_text(array.type) and is_json_objects(array):
+                samples[name] = array
             elif (objects := self._objects(name, array)) is not None:
                 pieces.append((name == OTHERS, self._object_rows(name, objects)))
             elif self._is_label(name, array.type):

@@ -20,7 +20,16 @@ from granum.loaders.base import Intake
 from granum.store.media import IMAGE_SUFFIXES
 from granum.store.out import Out
 
-__all__ = ["ListWriter", "Sets", "is_text", "numbered_lines", "read_sets", "set_name", "stem", "stems"]
+__all__ = [
+    "ListWriter",
+    "Sets",
+    "is_text",
+    "numbered_lines",
+    "read_sets",
+    "set_name",
+    "stem",
+    "stems",
+]
 
 FOLDER = "ImageSets"
 MAIN = "Main"
@@ -133,10 +142,12 @@ class Sets:
         members: per folder and image, the lists (file names without ``.txt``) that hold it; with
             what follows the name in the line, where something does.
         facts: per image, the flags of classes.
+        places: file and line of the first list that names an image without labels.
     """
 
     members: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
     facts: dict[str, dict[str, int]] = field(default_factory=dict)
+    places: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def names(self) -> set[str]:
         """All images that a list names."""
@@ -180,13 +191,19 @@ def _entry(entry: Any) -> tuple[str, str]:
 
 
 def read_sets(
-    base: Path, known: Collection[str], classes: Collection[str], intake: Intake, facts: bool
+    base: Path,
+    known: Collection[str],
+    labelled: Collection[str],
+    classes: Collection[str],
+    intake: Intake,
+    facts: bool,
 ) -> Sets:
     """All lists below ``base/ImageSets``.
 
     Args:
         base: the dataset's folder.
         known: names of images that there are (a line is read so that it names one of them).
+        labelled: names of images that have a label file or a mask.
         classes: names of classes, where they are known.
         intake: gets the faults.
         facts: whether to read the class lists.
@@ -203,8 +220,10 @@ def read_sets(
             lines = numbered_lines(file, intake)
             owner = _owner(raw, lines, files.keys(), known, classes) if folder == MAIN else None
             if owner is None:
-                for _, line in lines:
+                for number, line in lines:
                     name, rest = _parse(line, known, folder)
+                    if name not in labelled:
+                        out.places.setdefault(name, (str(file), f"line {number}"))
                     entry = [raw, rest] if rest else raw
                     if entry not in listed.setdefault(name, []):
                         listed[name].append(entry)

@@ -27,6 +27,7 @@ _NAME = re.compile(r"(?![xX][mM][lL])[A-Za-z_][A-Za-z0-9_.-]*")
 _BAD = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x1f]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
+_WHOLE = re.compile(r"[0-9]{1,15}")
 _WILD = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _DEEP = 20
 
@@ -79,10 +80,9 @@ def number(text: str) -> float | None:
 def span(low: str, high: str, one: bool) -> tuple[float, float]:
     """Start and length between two numbers as written; ``one``: they are pixels counted from
     1, both included. Exact: decimal, rounded once."""
-    if low.isdigit() and high.isdigit() and low.isascii() and high.isascii():
-        if len(low) < 16 and len(high) < 16:
-            start, end = int(low), int(high)
-            return float(start - one), float(end - start + one)
+    if _WHOLE.fullmatch(low) and _WHOLE.fullmatch(high):
+        start, end = int(low), int(high)
+        return float(start - one), float(end - start + one)
     if not (_NUMBER.fullmatch(low) and _NUMBER.fullmatch(high)):
         return float(low) - one, float(high) - float(low) + one
     first, last = Decimal(low), Decimal(high)

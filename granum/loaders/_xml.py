@@ -52,7 +52,7 @@ class Element:
         return None if child is None else child.text.strip()
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """The file is well-formed but not accepted."""
 
 
@@ -78,7 +78,7 @@ class _Builder:
         depth = len(self.open)
         self.root = self.root or tag
         if depth >= MAX_DEPTH:
-            raise _Refused(f"elements nested more than {MAX_DEPTH} deep")
+            raise _RefusedError(f"elements nested more than {MAX_DEPTH} deep")
         element = Element(tag, attributes, self.parser.CurrentLineNumber)
         if self.kept_from is None and self.wanted is not None and tag in self.wanted:
             self.kept_from = depth
@@ -97,10 +97,10 @@ class _Builder:
             self.open[-1].text += data
 
     def entity(self, name: str, *_: Any) -> None:
-        raise _Refused(f"it declares the entity {name!r}; files with entities are not read")
+        raise _RefusedError(f"it declares the entity {name!r}; files with entities are not read")
 
     def skipped(self, name: str, is_parameter: bool) -> None:
-        raise _Refused(f"the entity {name!r} is not defined")
+        raise _RefusedError(f"the entity {name!r} is not defined")
 
     def feed(self, data: bytes, last: bool, path: str | Path) -> None:
         """Parse more bytes.
@@ -114,7 +114,7 @@ class _Builder:
             place = f"line {error.lineno}, column {error.offset + 1}"
             reason = expat.errors.messages.get(error.code, str(error))
             raise FormatError(path, f"not well-formed XML: {reason}", place) from error
-        except _Refused as error:
+        except _RefusedError as error:
             raise FormatError(path, str(error), f"line {self.parser.CurrentLineNumber}") from error
         except (LookupError, ValueError) as error:
             raise FormatError(

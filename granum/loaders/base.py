@@ -196,7 +196,7 @@ def keep_columns(batch: Batch, keeps: Iterable[str]) -> Batch:
     annotations = batch.annotations
     kinds = KINDS & kept
     present = column(annotations, "kind").cast(pa.string())
-    wanted = pc.fill_null(pc.is_in(present, value_set=pa.array(sorted(kinds))), False)
+    wanted = pc.fill_null(pc.is_in(present, value_set=pa.array(sorted(kinds), pa.string())), False)
     if not pc.all(wanted, min_count=0).as_py():
         annotations = annotations.filter(wanted)
     return Batch(

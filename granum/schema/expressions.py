@@ -6,7 +6,7 @@
 
 Names are columns of samples or of annotations (``sample.NAME`` / ``annotation.NAME`` where both
 have it). ``category``, ``kind``, ``split`` compare as names; ``attr.NAME`` reads an attribute in
-either form; ``bbox.x|y|w|h``; ``is None`` asks for absence. A comparison with an absent value is
+either form, ``col.NAME`` a derived column; ``bbox.x|y|w|h``; ``is None`` asks for absence. A comparison with an absent value is
 false. Nothing is evaluated by Python itself.
 """
 
@@ -73,7 +73,7 @@ class Expression:
             prefix, _, rest = name.partition(".")
             if prefix in ("sample", "annotation") and rest:
                 certain.add(f"{prefix}s")
-            elif prefix == "attr":
+            elif prefix in ("attr", "col"):
                 possible.append({"samples", "annotations"})
             else:
                 inside = {t for t in ("samples", "annotations") if prefix in tables.TABLES[t].names}
@@ -185,6 +185,10 @@ class _Evaluation:
             prefix, _, rest = rest.partition(".")
         if prefix in ("attr", "attributes") and rest:
             return self.attribute(rest)
+        if prefix == "col" and rest:
+            if dotted not in self.table.column_names:
+                raise UsageError(f"--where {self.expression.text!r}: no derived column {rest!r}")
+            return _values(self.table[dotted])
         array = column(self.table, prefix, tables.TABLES[self.expression.table])
         if prefix == "category" and self.expression.table == "annotations":
             names = np.asarray(self.categories["name"].to_pylist(), object)

@@ -30,6 +30,9 @@ class Code:
 KEPT = "keeps it as it is"
 
 CODES: dict[str, Code] = {
+    "area-mismatch": Code(
+        "warning", "a stated area is not the mask's", KEPT, "takes the area of the mask"
+    ),
     "bad-value": Code(
         "error", "a value of the wrong type or out of its range", fix="leaves the value out"
     ),
@@ -37,6 +40,12 @@ CODES: dict[str, Code] = {
     "broken-media": Code("error", "a media file does not decode", KEPT, KEPT),
     "conflicting-records": Code(
         "warning", "two files tell different things of the same record", KEPT, KEPT
+    ),
+    "duplicate-annotation": Code(
+        "error",
+        "two panoptic annotations of one image",
+        "keeps the first only",
+        "keeps the first only",
     ),
     "duplicate-annotation-id": Code(
         "error",
@@ -66,11 +75,19 @@ CODES: dict[str, Code] = {
         "keeps the first only",
         "adds #2, #3… to the later keys",
     ),
+    "duplicate-row": Code("warning", "a row of a label file stands there twice", KEPT, KEPT),
+    "duplicate-segment-id": Code(
+        "error", "two segments of an image have one id", "keeps the first only", "keeps the first only"
+    ),
     "empty-mask": Code("warning", "a mask without a pixel", KEPT, KEPT),
     "file-missing": Code("error", "a media file is absent", KEPT, KEPT),
     "file-not-read": Code(
         "warning", "a file in the tree that this format does not read", KEPT, KEPT
     ),
+    "mask-size-mismatch": Code(
+        "error", "a mask image has another size than its image", KEPT, KEPT
+    ),
+    "malformed-xml": Code("error", "an XML file that cannot be parsed"),
     "missing-annotation-id": Code("error", "an annotation has no id", fix="numbers it"),
     "missing-area": Code("warning", "an annotation has no area", KEPT, "takes it from mask or box"),
     "missing-categories": Code(
@@ -81,12 +98,14 @@ CODES: dict[str, Code] = {
     "missing-image-id": Code("error", "an annotation or image has no image id"),
     "missing-iscrowd": Code("warning", "an annotation has no iscrowd", KEPT, "sets it to 0"),
     "missing-key": Code("error", "a record lacks a key that it must have"),
+    "missing-labels": Code("warning", "a listed image has no label file", KEPT, KEPT),
     "missing-size": Code(
         "warning",
         "an image has no width or height",
         KEPT,
         "reads them from the media, where at hand",
     ),
+    "missing-split": Code("warning", "a split names a folder or list that is absent", KEPT, KEPT),
     "nan-box": Code(
         "error",
         "a box holds NaN or infinity",
@@ -130,6 +149,7 @@ CODES: dict[str, Code] = {
         "error", "a class number or name that is not listed", fix="makes a category named by it"
     ),
     "unlisted-image": Code("warning", "an image in the tree that no list names", KEPT, KEPT),
+    "unlisted-segment": Code("error", "pixels with an id that no segment has", KEPT, KEPT),
     "value-out-of-range": Code("error", "a normalised coordinate beyond 0..1", fix="clips it"),
     "zero-size-box": Code("warning", "a box without width or height", KEPT, KEPT),
 }

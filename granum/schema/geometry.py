@@ -17,6 +17,7 @@ import pyarrow as pa
 __all__ = [
     "FlatPolygons",
     "aabb",
+    "areas",
     "box_to_corners",
     "convert_boxes",
     "corners_to_box",
@@ -117,6 +118,27 @@ def polygon_area(ring: npt.ArrayLike) -> float:
     p = np.asarray(ring, np.float64).reshape(-1, 2)
     x, y = p[:, 0], p[:, 1]
     return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
+
+
+def areas(annotations: pa.Table) -> Floats:
+    """Area of each row in square units: of the RLE's pixels, else of the polygons (outer rings less
+    holes; overlapping parts count twice), else of the box; NaN where it has none of them."""
+    n = annotations.num_rows
+    out = np.full(n, np.nan)
+    if "bbox" in annotations.column_names:
+        valid, boxes = fixed_list(annotations["bbox"])
+        out[valid] = (boxes[:, 2] * boxes[:, 3])[valid]
+    if "polygons" in annotations.column_names:
+        for i, parts in enumerate(annotations["polygons"].to_pylist()):
+            if parts:
+                out[i] = sum(
+                    polygon_area(r[: len(r) // 2 * 2]) * (-1 if k else 1) for part in parts for k, r in enumerate(part)
+                )
+    if "rle" in annotations.column_names:
+        for i, rle in enumerate(annotations["rle"].to_pylist()):
+            if rle is not None:
+                out[i] = float(rle_counts(rle["counts"])[1::2].sum())
+    return out
 
 
 def aabb(annotations: pa.Table) -> Floats:

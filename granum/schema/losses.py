@@ -254,6 +254,7 @@ class Meter:
     ) -> None:
         there = place >= 0
         everything = bool(there.all()) and np.array_equal(place, np.arange(after.num_rows))
+        masked = _masked(after, place)
         for kind, of_kind in kinds.items():
             row = self._row(table, kind, "*", whole or kind)
             self._count(row, of_kind, there, np.zeros(len(there), bool), ids)
@@ -278,6 +279,8 @@ class Meter:
                 same = diff == 0
                 within = ~same & (diff <= self.tolerance.get(name, 0.0))
                 same, within = same & there, within & there
+            if reported == "mask":
+                within |= ~same & masked  # in another form
             for kind, of_kind in kinds.items():
                 if (of_kind & given).any():
                     row = self._row(table, kind, name, reported)
@@ -298,6 +301,15 @@ class Meter:
         row.lost += len(lost)
         if len(row.examples) < EXAMPLES:
             row.examples += [str(ids[i]) for i in lost[: EXAMPLES - len(row.examples)]]
+
+
+def _masked(after: pa.Table, place: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which rows have a mask afterwards, in any form."""
+    forms = [n for n in ("polygons", "rle", "map") if n in after.column_names]
+    found = np.zeros(after.num_rows + 1, bool)
+    for name in forms:
+        found[:-1] |= np.asarray(after[name].is_valid())
+    return found[place]
 
 
 def _places(before: pa.ChunkedArray, after: pa.ChunkedArray) -> npt.NDArray[np.int64]:

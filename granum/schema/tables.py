@@ -252,6 +252,8 @@ def column(table: pa.Table, name: str, schema: pa.Schema = None) -> pa.ChunkedAr
     """
     if name in table.column_names:
         return table[name]
+    if name.startswith(("attr.", "col.")):  # of a type that this table does not know
+        return pa.chunked_array([pa.nulls(table.num_rows)])
     if schema is None:
         schema = ANNOTATIONS if name in ANNOTATIONS.names else SAMPLES
     return pa.chunked_array([pa.nulls(table.num_rows, schema.field(name).type)])

@@ -154,6 +154,10 @@ class Dataset:
         }
         return Dataset(**{**values, **changes})
 
+    def _derived(self, parts: Iterable[Part]) -> Dataset:
+        """Other parts: no longer the store that they came from."""
+        return self._with(parts=parts, meta=replace(self.meta, store=None))
+
     # ------------------------------------------------------------------ looking
 
     def __len__(self) -> int:
@@ -259,7 +263,7 @@ class Dataset:
             raise IndexError(f"rows must be in 0..{len(self) - 1}")
         if len(np.unique(chosen)) != len(chosen):
             raise UsageError("a sample may be selected only once (keys are unique)")
-        return self._with(parts=select_parts(self.parts, chosen))
+        return self._derived(select_parts(self.parts, chosen))
 
     def filter(self, where: str | None = None, *, drop_empty: bool = False) -> Dataset:
         """Keep what ``where`` says: ``"split == 'train'"`` keeps samples, ``"area > 100 and
@@ -296,11 +300,11 @@ class Dataset:
 
             return Part(part.start, part.rows, part.samples, layer)
 
-        return self._with(parts=[filtered(p) for p in self.parts])
+        return self._derived([filtered(p) for p in self.parts])
 
     def map_batches(self, change: Callable[[Batch], Batch]) -> Dataset:
         """``change`` applied to each part when it is loaded; it keeps the samples' number."""
-        return self._with(parts=[p.mapped(change) for p in self.parts])
+        return self._derived([p.mapped(change) for p in self.parts])
 
     def select_categories(self, names: Sequence[str]) -> Dataset:
         """Only these categories, in this order, and the annotations of theirs (and those
@@ -395,6 +399,12 @@ class Dataset:
             )
 
         return self.map_batches(change)
+
+    def view(self, name: str) -> Dataset:
+        """A saved view of this store (see ``save_view``)."""
+        from granum.store.additions import open_view
+
+        return open_view(self, name)
 
     # ------------------------------------------------------------------ giving
 

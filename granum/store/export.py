@@ -23,17 +23,23 @@ __all__ = ["nested_table", "one_table", "to_coco", "to_hf", "to_polars"]
 def nested_table(dataset: Dataset) -> pa.Table:
     """One row per sample, its annotations as a list of structs; numbers are not copied."""
     pieces = []
-    names = dict.fromkeys(
-        n for p in dataset.parts for n in p.layer(dataset.meta.layer).column_names
-    )
+    kinds = {
+        f.name: f.type for p in dataset.parts for f in p.layer(dataset.meta.layer).schema
+    }  # a column may be in some parts only
     for part in dataset.parts:
         annotations = part.layer(dataset.meta.layer).combine_chunks()
         offsets = sample_offsets(annotations, part.start, part.rows)
-        columns = [tables.column(annotations, n).combine_chunks() for n in names if n != "sample"]
+        columns = [
+            annotations[n].combine_chunks()
+            if n in annotations.column_names
+            else pa.nulls(annotations.num_rows, kind)
+            for n, kind in kinds.items()
+            if n != "sample"
+        ]
         columns = [
             c.cast(c.type.value_type) if pa.types.is_dictionary(c.type) else c for c in columns
         ]
-        struct = pa.StructArray.from_arrays(columns, [n for n in names if n != "sample"])
+        struct = pa.StructArray.from_arrays(columns, [n for n in kinds if n != "sample"])
         lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), struct)
         samples = tables.decode_dictionaries(
             tables.conform(part.samples(), tables.SAMPLES, full=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from granum.errors import LossError, SizeUnknownError
+from granum.errors import GranumError, LossError, SizeUnknownError
 from granum.loaders.base import Format, Intake, formats
 from granum.loaders.reading import read_into
 from granum.loaders.writing import _projected, write_dataset
@@ -143,6 +143,14 @@ class _Check:
             options=self.write_options,
         )
 
+    def read(self, target: Path) -> Dataset:
+        try:
+            return read_back(self.format.name, target, self.read_options)
+        except GranumError as error:
+            raise AssertionError(
+                f"{self.format.name} cannot read what it wrote: {error}"
+            ) from error
+
     def strict(self, target: Path) -> bool:
         """No loss allowed; whether it was kept."""
         name = self.format.name
@@ -155,7 +163,7 @@ class _Check:
             return False
         _require(target.exists(), f"{name} wrote nothing at {target.name}")
         _only(target)
-        back = read_back(name, target, self.read_options)
+        back = self.read(target)
         found = differences(
             self.dataset,
             back,
@@ -176,7 +184,7 @@ class _Check:
             said = f"{row.table} {row.kind or ''} {row.column}: {row}"
             _require(row.kept + row.changed + row.lost == row.total, f"does not add up: {said}")
         promised = _projected(self.dataset, self.format, self.write_options)
-        back = read_back(name, target, self.read_options)
+        back = self.read(target)
         keeps = self.format.keeps
         ignore = {
             *NOT_DATA,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 from granum.schema.geometry import rle_encode_counts
@@ -65,10 +64,25 @@ def only(kind: str, **values: Any) -> Annotation:
     return Annotation(kind, **values)
 
 
-@lru_cache(maxsize=1)
-def small_datasets() -> dict[str, Dataset]:
+class _Made(Mapping[str, Dataset]):
+    """Datasets that are made anew whenever one is asked for."""
+
+    def __init__(self, makers: Mapping[str, Make]) -> None:
+        self._makers = makers
+
+    def __getitem__(self, name: str) -> Dataset:
+        return self._makers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+def small_datasets() -> Mapping[str, Dataset]:
     """Datasets by what they hold beside a box and a category."""
-    return {name: make() for name, make in {**_OBJECTS, **_COLUMNS, **_KINDS, **_TABLES}.items()}
+    return _Made({**_OBJECTS, **_COLUMNS, **_KINDS, **_TABLES})
 
 
 _OBJECTS: dict[str, Make] = {

@@ -83,7 +83,9 @@ def datasets(
     _draw_categories(plan)
     _draw_groups(plan)
     pool = list(keys) if keys is not None else values.PLAIN_KEYS if plain else values.KEYS
-    chosen = plan.some(pool, min(min_samples, len(pool)), max_samples)
+    counts = [n for n in (*range(1, max_samples + 1), 0) if n >= min_samples]
+    count = min(plan.one(counts), len(pool))
+    chosen = plan.some(pool, count, count)
     samples = [_draw_sample(plan, key, i, splits) for i, key in enumerate(chosen)]
     for sample in samples:
         sample.annotations = draw_annotations(plan, sample, max_annotations)

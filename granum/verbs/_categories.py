@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pyarrow as pa
 
 from granum.schema import rows, tables
 from granum.schema.rows import Category
+from granum.schema.tables import column
+from granum.store.dataset import Dataset
 
-__all__ = ["FACTS", "look_alikes", "match", "other_facts", "read_categories", "table_of", "title"]
+__all__ = [
+    "FACTS",
+    "keypoint_categories",
+    "look_alikes",
+    "match",
+    "other_facts",
+    "read_categories",
+    "table_of",
+    "title",
+    "unite",
+]
 
 FACTS = tuple(f.name for f in fields(Category) if f.name not in ("name", "space"))
 
@@ -73,6 +85,34 @@ def other_facts(
             same = x == y
         if not same:
             out[name] = (x, y)
+    return out
+
+
+def unite(first: Category, other: Category) -> tuple[Category, dict[str, tuple[Any, Any]]]:
+    """The first with what it does not state filled from the other (source ids apart), and the
+    facts in which they differ, as (kept, left)."""
+    filled, conflicts = {}, {}
+    for name in FACTS:
+        x, y = getattr(first, name), getattr(other, name)
+        if y is None or x == y:
+            continue
+        if x is not None:
+            conflicts[name] = (x, y)
+        elif name != "source_id":
+            filled[name] = y
+    return replace(first, **filled), conflicts
+
+
+def keypoint_categories(dataset: Dataset) -> set[int]:
+    """Categories that have annotations with keypoints, in any layer."""
+    out: set[int] = set()
+    for part in dataset.parts:
+        for layer in dataset.meta.layers:
+            table = part.layer(layer)
+            keypoints = column(table, "keypoints")
+            if keypoints.null_count < len(keypoints):
+                of = column(table, "category").filter(keypoints.is_valid())
+                out |= set(of.drop_null().unique().to_pylist())
     return out
 
 

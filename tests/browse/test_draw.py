@@ -310,7 +310,7 @@ def test_relative_unit_draws_like_pixels(labels: bool) -> None:
 
 @pytest.mark.parametrize(
     ("size", "expected"),
-    [((1, 1), (512, 512)), ((300, 200), (600, 400)), ((512, 3), (512, 3)), ((700, 9), (700, 9))],
+    [((1, 1), (512, 512)), ((300, 200), (600, 400)), ((399, 4), (798, 8)), ((400, 3), (400, 3))],
 )
 def test_small_pictures_are_enlarged(size: tuple[int, int], expected: tuple[int, int]) -> None:
     row = Annotation(category=0, bbox=(0, 0, size[0] / 2, size[1]))

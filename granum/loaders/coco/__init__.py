@@ -22,7 +22,7 @@ from typing import Literal
 
 from granum.loaders.base import Format, Intake, formats, keep_columns
 from granum.loaders.coco.project import project
-from granum.loaders.coco.read import read_coco
+from granum.loaders.coco.read import ends, read_coco
 from granum.loaders.coco.records import FLAGS
 from granum.loaders.coco.write import write_coco
 from granum.store.builder import Incoming
@@ -108,10 +108,7 @@ def _sniff_file(path: Path) -> str | None:
     if path.suffix.lower() != ".json" or path.name.startswith("panoptic_"):
         return None
     try:
-        with path.open("rb") as file:
-            head = file.read(65536)
-            file.seek(max(0, path.stat().st_size - 65536))
-            tail = file.read()
+        head, tail = ends(path)
     except OSError:
         return None
     if b'"segments_info"' in head:

@@ -23,7 +23,7 @@ from granum.schema import geometry
 from granum.schema.attributes import attribute_dicts
 from granum.schema.tables import column
 
-__all__ = ["Array", "annotation_texts", "image_texts"]
+__all__ = ["Array", "annotation_texts", "assemble", "ids_as_json", "image_ids", "image_texts"]
 
 Array = npt.NDArray[Any]
 Texts = dict[str, pa.Array]
@@ -145,6 +145,12 @@ def annotation_texts(table: pa.Table, image_ids: pa.Array, category_ids: pa.Arra
     return {k: v.combine_chunks() if isinstance(v, pa.ChunkedArray) else v for k, v in out.items()}
 
 
+def image_ids(samples: pa.Table, ids: pa.Array) -> pa.Array:
+    """JSON of image ids; one that ``extra`` keeps as it was written wins."""
+    texts = ids_as_json(ids)
+    return _with_overrides({"id": texts}, column(samples, "extra"), ("id",))["id"]
+
+
 def image_texts(samples: pa.Table, ids: pa.Array, names: Sequence[str | None]) -> Texts:
     """Texts per key of image rows."""
     out: Texts = {"id": ids, "file_name": json_strings(pa.array(names, pa.string()))}
@@ -213,7 +219,7 @@ def assemble(
         if known is None:
             pieces += _unknown_shape(chosen, tail, order, always, len(members), places, members)
             continue
-        present = [k for k in order if k in known]
+        present = [k for k in order if k in known or k in always]
         pieces.append(_join(chosen, present, tail, len(members)))
         places.append(np.array(members))
     if len(pieces) == 1 and len(places) == 1:
@@ -321,8 +327,10 @@ def _agrees(key: str, value: Any, texts: pa.Array | None, row: int) -> bool:
         return str(value) == str(json.loads(now))
     if key in ("iscrowd", *FLAGS):
         return bool(value) == bool(json.loads(now))
-    if key == "num_keypoints":
+    if key in ("num_keypoints", "file_name"):
         return True
+    if key in ("width", "height"):
+        return bool(value == json.loads(now))
     if key == "segmentation":
         return isinstance(value, dict) == now.startswith("{")
     return False

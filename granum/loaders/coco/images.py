@@ -257,7 +257,9 @@ def _text(extra: dict[str, Any] | None) -> str | None:
 
 
 def _size(value: Any) -> int | None:
-    return value if type(value) is int and 0 < value < 2**31 else None
+    """A usable size; whole floats count (what was written is kept beside)."""
+    whole = type(value) in (int, float) and 0 < value < 2**31 and value == int(value)
+    return int(value) if whole else None
 
 
 def _probed(
@@ -283,7 +285,7 @@ def _overrides(
     if needs_extra(value):
         out["id"] = value
     for key, given in (("width", width), ("height", height)):
-        if given is not UNSET and given is not None and _size(given) is None:
+        if given is not UNSET and given is not None and (_size(given) is None or type(given) is float):
             out[key] = given
     if name == "":
         out["file_name"] = ""

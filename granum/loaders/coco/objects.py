@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import UNSET
 
 from granum.loaders.base import Intake
@@ -22,7 +23,7 @@ from granum.loaders.coco.geometries import PARSE, Parsed
 from granum.loaders.coco.numbers import list_array
 from granum.loaders.coco.records import FLAGS, Array, Columns
 from granum.loaders.coco.scan import JsonFile
-from granum.schema import rows, tables
+from granum.schema import geometry, rows, tables
 
 __all__ = ["Annotations", "prepare"]
 
@@ -140,6 +141,27 @@ def prepare(
     )  # fmt: skip
 
 
+def _mend(a: Annotations, at: Array, out: dict[str, Any], shape: Array, intake: Intake) -> Array:
+    """Areas and crowd flags that objects lack; returns the shapes with their keys."""
+    n = len(at)
+    area = out.get("area", pa.nulls(n, pa.float64()))
+    crowd = out.get("crowd", pa.nulls(n, pa.bool_()))
+    lacks_area = a.objects[at] & ~a.columns.has("area")[at]
+    lacks_crowd = a.objects[at] & ~a.columns.has("iscrowd")[at]
+    if not lacks_area.any() and not lacks_crowd.any():
+        return shape
+    found = geometry.areas(pa.table({k: v for k, v in out.items() if k in ("polygons", "rle", "bbox")}))
+    out["area"] = pc.if_else(pa.array(lacks_area), pa.array(found, from_pandas=True), area)
+    out["crowd"] = pc.if_else(pa.array(lacks_crowd), pa.scalar(False), crowd)
+    shape = shape.copy()
+    for i in np.flatnonzero(lacks_area | lacks_crowd).tolist():
+        keys = {k for b, k in enumerate(a.names) if int(a.codes[at[i]]) >> b & 1}
+        keys |= {k for k, lacks in (("area", lacks_area[i]), ("iscrowd", lacks_crowd[i])) if lacks}
+        number = intake.shape((tuple(sorted(keys)),))
+        shape[i] = -1 if number is None else number
+    return shape
+
+
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
@@ -213,17 +235,19 @@ def _categories(
                 categories.records.append((row, record))
             return _categories(columns, categories, fault, keep, file, intake, extra)
     table = np.array([*categories.rows, -1], np.int64)
-    return np.where(found >= 0, table[found], -1)
+    return table[np.maximum(found, -1)]
 
 
 def _overrides(columns: Columns, extra: dict[int, dict[str, Any]]) -> None:
     """Decoded values that their typed column cannot give back exactly."""
-    for key in ("id", "track_id"):
-        values = columns.get(key)
-        if key in columns.values and values.dtype != np.int64:
-            for i, v in enumerate(values.tolist()):
-                if key == "id" and needs_extra(v):
-                    extra.setdefault(i, {})[key] = v
+    if columns.get("id").dtype != np.int64:
+        for i, v in enumerate(columns.get("id").tolist()):
+            if needs_extra(v):
+                extra.setdefault(i, {})["id"] = v
+    if "track_id" in columns.values and columns.get("track_id").dtype != np.int64:
+        for i, v in enumerate(columns.get("track_id").tolist()):
+            if not _is_track(v):
+                extra.setdefault(i, {})["track_id"] = v
     for key in ("iscrowd", *FLAGS):
         if key not in columns.values:
             continue
@@ -237,15 +261,16 @@ def _overrides(columns: Columns, extra: dict[int, dict[str, Any]]) -> None:
             v = values[i]
             if v is not UNSET and v is not None and v not in (0, 1):
                 extra.setdefault(int(i), {})[key] = int(v)
-    for key in ("area", "score"):
-        values = columns.get(key)
-        if key in columns.values and values.dtype != np.float64:
-            continue
     if "num_keypoints" in columns.values:
         # Kept as written: it cannot be told from the keypoints in files that count otherwise.
         for i, v in enumerate(columns.get("num_keypoints").tolist()):
             if v is not UNSET and v is not None:
                 extra.setdefault(i, {})["num_keypoints"] = v
+
+
+def _is_track(value: Any) -> bool:
+    """Whether a track id fits its column (or is absent)."""
+    return value is UNSET or value is None or (type(value) is int and abs(value) < 2**63)
 
 
 def _shapes(names: list[str], codes: Array, intake: Intake) -> Array:
@@ -296,7 +321,9 @@ def table_of(a: Annotations, at: Array, start: int, intake: Intake) -> pa.Table:
             out[name] = _flags(c.get(key)[at])
     if "track_id" in c.values:
         tracks = c.get("track_id")[at]
-        out["track"] = pa.array([None if v is UNSET else v for v in tracks.tolist()], pa.int64())
+        out["track"] = pa.array(
+            [v if v is not UNSET and _is_track(v) else None for v in tracks.tolist()], pa.int64()
+        )
     extra = (
         {i: dict(a.extra[j]) for i, j in enumerate(at.tolist()) if j in a.extra} if a.extra else {}
     )
@@ -304,7 +331,10 @@ def table_of(a: Annotations, at: Array, start: int, intake: Intake) -> pa.Table:
         out.update(_gather(a, key, at, extra))
     _count_keypoints(out, extra)
     _attributes(a, at, out, extra)
-    out["shape"] = pa.array(a.shape[at], pa.int16(), mask=a.shape[at] < 0)
+    shape = a.shape[at]
+    if intake.on_error == "fix":
+        shape = _mend(a, at, out, shape, intake)
+    out["shape"] = pa.array(shape, pa.int16(), mask=shape < 0)
     if extra:
         out["extra"] = pa.array(
             [json.dumps(extra[i], ensure_ascii=False) if extra.get(i) else None for i in range(n)],

@@ -96,6 +96,10 @@ def _kinds(table: pa.Table) -> pa.Table:
     drawn = np.zeros(table.num_rows, bool)
     for name in ("bbox", "polygons", "rle", "keypoints"):
         drawn |= np.asarray(column(table, name).is_valid())
+    extra = column(table, "extra")
+    if extra.null_count < len(extra):  # a geometry that is kept as it was written
+        kept = pc.match_substring_regex(extra, '"(segmentation|bbox|keypoints)":')
+        drawn |= np.asarray(pc.fill_null(kept, False))
     objects = np.asarray(pc.fill_null(pc.equal(kinds, "object"), False))
     labels = np.asarray(pc.fill_null(pc.equal(kinds, "label"), False))
     captions = np.asarray(pc.fill_null(pc.equal(kinds, "caption"), False))

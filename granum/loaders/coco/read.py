@@ -67,16 +67,14 @@ def find_files(root: Path, intake: Intake) -> list[FileInTree]:
     found = []
     for path in listed:
         name = path.relative_to(root).as_posix()
-        head = path.open("rb").read(65536)
+        head, tail = ends(path)
         if path.name.startswith("panoptic_") or b'"segments_info"' in head:
-            intake.fault(
-                "file-not-read", name, None, "a panoptic file: read it with --from coco_panoptic"
-            )
+            message = "a panoptic file: read it with --from coco_panoptic"
+            intake.fault("file-not-read", name, None, message)
             continue
-        if b'"images"' not in head and b'"annotations"' not in path.read_bytes()[:1] + head:
-            if not _has_images_key(path):
-                intake.fault("file-not-read", name, None, "no COCO file: it has no images")
-                continue
+        if b'"images"' not in head + tail and path.stat().st_size <= 1 << 20:
+            intake.fault("file-not-read", name, None, "no COCO file: it has no images")
+            continue
         if path.parent not in (root, home):
             split = path.parent.name
             found.append(FileInTree(path, name, f"{split}/", split))
@@ -93,11 +91,12 @@ def find_files(root: Path, intake: Intake) -> list[FileInTree]:
     return found
 
 
-def _has_images_key(path: Path) -> bool:
-    size = path.stat().st_size
+def ends(path: Path, size: int = 65536) -> tuple[bytes, bytes]:
+    """The first and the last bytes of a file."""
     with path.open("rb") as file:
-        file.seek(max(0, size - 65536))
-        return b'"images"' in file.read() or size > 1 << 20
+        head = file.read(size)
+        file.seek(max(0, path.stat().st_size - size))
+        return head, file.read()
 
 
 def _prefix(root: Path, split: str | None) -> str:
@@ -145,7 +144,9 @@ def read_coco(root: Path, intake: Intake, results: list[Path]) -> Iterator[Incom
         layer = "predictions" if listed else tables.DEFAULT_LAYER
         layers.setdefault(layer, []).append(_annotations(item, intake, listed))
     for path in results:
-        layers[path.stem] = [_results_of(path, loaded, images, intake)]
+        predicted = _results_of(path, loaded, intake)
+        names[predicted.origin] = predicted.file
+        layers[path.stem] = [predicted]
         intake.layers[path.stem] = {"producer": path.name}
     _join_twins(layers[tables.DEFAULT_LAYER])
     for item in loaded:
@@ -217,9 +218,7 @@ def _categories_by_id(columns: Columns, intake: Intake) -> CategoryRows:
     return out
 
 
-def _results_of(
-    path: Path, loaded: list[_Loaded], images: Images, intake: Intake
-) -> an.Annotations:
+def _results_of(path: Path, loaded: list[_Loaded], intake: Intake) -> an.Annotations:
     """A result list on top of its ground truth."""
     file = JsonFile.open(path, path.name, intake.findings)
     if "" not in file.spans:

@@ -29,7 +29,7 @@ __all__ = ["ANNOTATION_KEYS", "IMAGE_KEYS", "Columns", "read_records"]
 Id = int | str | float | None | msgspec.UnsetType
 _Flag = int | bool | None | msgspec.UnsetType
 _Number = float | None | msgspec.UnsetType
-_Whole = int | None | msgspec.UnsetType
+_Whole = int | float | None | msgspec.UnsetType
 _Text = str | None | msgspec.UnsetType
 
 FLAGS = (
@@ -70,6 +70,7 @@ IMAGE_KEYS: dict[str, Any] = {
 }
 
 _NONE = Raw(b"")
+_NAN_MARK = msgspec.json.encode(NAN)
 
 
 Array = npt.NDArray[Any]
@@ -330,6 +331,8 @@ def _read_chunk(
     out: Columns, struct: _Struct, reading: _Reading, at: int, text: bytes, begin: int
 ) -> int:
     """Append one chunk; returns how many records it holds."""
+    if reading.file.has_nan and _NAN_MARK in text:
+        return _one_by_one(out, struct, reading, text, begin)
     try:
         if not struct.kinds:
             struct.learn(text)
@@ -399,9 +402,21 @@ def _clean(
         intake.fault(code, file.name, f"{place}/{name}", message)
         keep = keep and fix
         del values[name]
+        if code == "nan-box":
+            values["bbox"] = _box_of(values.get("segmentation"))
     if not keep:
         return None
     return json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def _box_of(segmentation: Any) -> list[float] | None:
+    """The box of a list of polygons, as ``fix`` takes it."""
+    try:
+        points = np.concatenate([np.asarray(p, np.float64).reshape(-1, 2) for p in segmentation])
+        low, high = points.min(axis=0), points.max(axis=0)
+    except (TypeError, ValueError):
+        return None
+    return [*low.tolist(), *(high - low).tolist()]
 
 
 def _fault_of(name: str, value: Any, kind: Any) -> tuple[str, str] | None:

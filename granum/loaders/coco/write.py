@@ -25,6 +25,9 @@ from granum.loaders.coco.fragments import (
     ids_as_json,
     image_texts,
 )
+from granum.loaders.coco.fragments import (
+    image_ids as true_ids,
+)
 from granum.schema import rows, tables
 from granum.schema.tables import column
 from granum.store.dataset import Dataset
@@ -34,7 +37,7 @@ from granum.store.parts import Batch
 __all__ = ["Target", "image_paths", "targets", "write_coco"]
 
 _AFTER = 1 << 50
-_ALWAYS_IMAGE = frozenset({"id", "file_name"})
+_ALWAYS_IMAGE = frozenset({"id"})
 _TASKS = {"object": "instances", "caption": "captions", "label": "labels"}
 
 
@@ -386,7 +389,7 @@ class _Writer:
         positions: Array,
     ) -> Any:
         """Records as texts with their positions; runs beside others."""
-        image_ids = ids_as_json(ids)
+        image_ids = true_ids(batch.samples, ids)
         names = image_paths(batch.samples, self.target.prefix)
         samples = batch.samples.take(pa.array(mine))
         texts = image_texts(
@@ -401,7 +404,9 @@ class _Writer:
             table, image_ids.take(pa.array(sample)), self.category_ids.take(category)
         )
         keys = self._keys(table)
-        if not self.target.results:
+        if self.target.results:
+            made.pop("num_keypoints", None)
+        else:
             _complete(made, table, keys)
         always = frozenset({"image_id"} if self.target.results else {"id", "image_id"})
         annotations = assemble(made, column(table, "extra"), keys, ANNOTATION_ORDER, always)

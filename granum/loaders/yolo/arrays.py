@@ -33,7 +33,9 @@ def point_column(points: Floats, where: Mask) -> pa.Array:
 
 def ones(values: Ints, kind: pa.DataType) -> pa.Array:
     """Lists of one number each."""
-    return pa.ListArray.from_arrays(_offsets(np.ones(len(values), np.int64)), pa.array(values, kind))
+    return pa.ListArray.from_arrays(
+        _offsets(np.ones(len(values), np.int64)), pa.array(values, kind)
+    )
 
 
 def _offsets(count: Ints) -> pa.Array:

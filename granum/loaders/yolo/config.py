@@ -52,7 +52,7 @@ class _Plain(yaml.BaseLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
+            mark = yaml.Mark("", 0, self.line, self.column, None, 0)
             raise yaml.constructor.ConstructorError(None, None, "an alias (*name)", mark)
         return super().compose_node(parent, index)
 
@@ -153,6 +153,10 @@ def read_config(root: Path, path: Path | None, intake: Intake) -> Config:
 def _use_own(config: Config, own: dict[str, Any], intake: Intake) -> None:
     """Take what our writer noted, unless the classes were edited since."""
     listed = own.get("categories") or []
+    if not isinstance(listed, list) or not all(
+        isinstance(c, dict) and isinstance(c.get("name"), str) for c in listed
+    ):
+        raise FormatError(OWN_FILE, "not a list of records with names", "categories")
     names = [c["name"] for c in listed if c.get("space") in (None, "object")]
     if config.names is None or names != [config.names[i] for i in sorted(config.names)]:
         message = f"{OWN_FILE} names other classes; its facts of classes are not used"
@@ -173,7 +177,7 @@ def _yaml(root: Path, path: Path, intake: Intake) -> Config:
     if isinstance(names, str) and names not in _NONE:
         names = _read_names(_inside(root, names))
     if isinstance(names, list):
-        names = dict(enumerate(names))
+        names = {str(i): name for i, name in enumerate(names)}
     if isinstance(names, dict) and names:
         config.names = {_number(path, "names", k): _text(path, v) for k, v in names.items()}
     count = top.get("nc")

@@ -94,14 +94,14 @@ def _by_columns(rows: Lines) -> Kind:
     found = set(rows.count.tolist())
     if not found:
         return Kind("detect", "no label rows")
+    why = f"all rows looked at have {' or '.join(map(str, sorted(found)[:3]))} columns"
     if found <= {5, 6}:
-        return Kind("detect", "all rows looked at have 5 or 6 columns")
+        return Kind("detect", why)
     if found <= {9, 10}:
-        return Kind("obb", "all rows looked at have 9 or 10 columns (task=seg for polygons)")
+        return Kind("obb", f"{why}; task=seg if they are polygons")
     if len(found) == 1 and (points := _points(rows)) is not None and points[1] == 3:
-        why = f"all rows looked at have {found.pop()} columns, with visibilities of points"
-        return Kind("pose", why, points)
-    return Kind("seg", "rows of more than 6 columns, not all of one kind of box")
+        return Kind("pose", f"{why}, with visibilities", points)
+    return Kind("seg", f"rows have up to {max(found)} columns")
 
 
 def _points(rows: Lines) -> tuple[int, int] | None:

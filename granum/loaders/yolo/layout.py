@@ -247,7 +247,8 @@ class _Listing:
                 items.media[i] = found
                 if guessed and found is not None:  # now the suffix is known
                     key = stem(key) + found[found.rfind(".") :]
-                    items.keys[i] = items.keys[i] if key in self.at else key
+                    if key not in self.at:
+                        self.at[key], items.keys[i] = i, key
         return items
 
 

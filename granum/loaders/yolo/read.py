@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -59,10 +58,12 @@ class Classes:
         own = config.own.get("categories")
         ids = sorted(config.names or ())
         if own:
-            known = {f for f in rows.Category.__dataclass_fields__}
+            known = rows.Category.__dataclass_fields__
             for record in own:
                 row = intake.add_category(
-                    rows.Category(**{"space": None, **{k: v for k, v in record.items() if k in known}})
+                    rows.Category(
+                        **{"space": None, **{k: v for k, v in record.items() if k in known}}
+                    )
                 )
                 if record.get("space") in (None, "object"):
                     self.rows[ids[len(self.rows)]] = row
@@ -214,11 +215,11 @@ class Reader:
         }
         ringed = np.full(n, kind.task == "obb")
         if kind.task == "seg":
-            ringed = lines.count >= 7
+            ringed = np.asarray(lines.count >= 7)
         boxes = np.zeros((n, 4))
         plain = values[(lines.first[~ringed] + 1)[:, None] + np.arange(4)]
         boxes[~ringed] = np.hstack([plain[:, :2] - plain[:, 2:] / 2, plain[:, 2:]])
-        boxed = ~ringed
+        boxed = np.asarray(~ringed)
         if ringed.any():
             count = (lines.count - 1 - trailing)[ringed]
             coords = values[ragged(lines.first[ringed] + 1, count)]
@@ -226,7 +227,8 @@ class Reader:
             if kind.task == "obb":
                 columns["shape_kind"] = arrays.dictionary("rectangle", n)
             elif self.boxes:
-                boxes[ringed], boxed = arrays.extents(coords, count), np.ones(n, bool)
+                boxes[ringed] = arrays.extents(coords, count)
+                boxed = np.ones(n, bool)
         if boxed.any():
             columns["bbox"] = arrays.box_column(boxes, boxed)
         if kind.task == "pose":
@@ -304,11 +306,3 @@ def samples_table(items: Items, start: int, stop: int, unit: str) -> pa.Table:
             "split": pa.array(items.splits[start:stop], pa.string()).dictionary_encode(),
         }
     )
-
-
-def locate(items: Items) -> dict[str, str]:
-    """The label file of each key."""
-    return {k: name for k, name in zip(items.keys, items.labels, strict=True) if name}
-
-
-_ = chain

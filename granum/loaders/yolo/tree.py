@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
-import posixpath
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 from granum.store.media import IMAGE_SUFFIXES
 
-__all__ = ["SUFFIXES", "Labels", "Tree", "finder", "image_folder", "is_label", "label_path"]
+__all__ = [
+    "SUFFIXES",
+    "Labels",
+    "Tree",
+    "finder",
+    "image_folder",
+    "is_label",
+    "label_path",
+    "stem",
+    "walk",
+]
 
 SUFFIXES = frozenset((*IMAGE_SUFFIXES, ".avif", ".dng", ".heic", ".jp2", ".mpo", ".pfm"))
 SKIPPED = frozenset({"__MACOSX", ".git", ".ipynb_checkpoints"})
@@ -79,18 +88,22 @@ def stem(path: str) -> str:
 def label_path(image: str) -> str:
     """Where the labels of an image belong: the last folder ``images`` becomes ``labels``."""
     folder, _, name = image.rpartition("/")
-    return posixpath.join(next(_label_folders(folder)), stem(name) + ".txt")
+    above = _label_folders(folder)[0]
+    return f"{above}/{stem(name)}.txt" if above else f"{stem(name)}.txt"
 
 
-def _label_folders(folder: str) -> Iterator[str]:
+@lru_cache(maxsize=4096)
+def _label_folders(folder: str) -> list[str]:
     """Where the labels of the images in ``folder`` may be, best first."""
     parts = folder.split("/")
     exact = [i for i, p in enumerate(parts) if p == "images"]
     loose = [i for i, p in enumerate(parts) if p.lower() in ("images", "jpegimages")]
-    for i in dict.fromkeys([*exact[-1:], *loose[-1:]]):
-        for name in LABELS:
-            yield "/".join([*parts[:i], name, *parts[i + 1 :]])
-    yield folder
+    out = [
+        "/".join([*parts[:i], name, *parts[i + 1 :]])
+        for i in dict.fromkeys([*exact[-1:], *loose[-1:]])
+        for name in LABELS
+    ]
+    return list(dict.fromkeys([*out, folder]))
 
 
 @lru_cache(maxsize=4096)
@@ -122,8 +135,8 @@ class Labels:
     def of(self, image: str) -> str | None:
         folder, _, name = image.rpartition("/")
         if folder not in self._known:
-            places = dict.fromkeys(_label_folders(folder))
-            self._known[folder] = [f"{p}/" if p else "" for p in places if p in self.folders]
+            places = [p for p in _label_folders(folder) if p in self.folders]
+            self._known[folder] = [f"{p}/" if p else "" for p in places]
         name = stem(name)
         for place in self._known[folder]:
             if f"{place}{name}.txt" in self.texts:

@@ -1,0 +1,401 @@
+"""Segments of some panoptic annotations, as a table of annotations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from msgspec import UNSET
+
+from granum.errors import GranumError
+from granum.loaders._panoptic_pixels import MAX_ID, counts_of, read_ids
+from granum.loaders.base import Intake
+from granum.loaders.coco.ids import IdIndex, id_texts, needs_extra
+from granum.loaders.coco.images import CategoryRows, extras, key_codes, raw_texts
+from granum.loaders.coco.records import ANNOTATION_KEYS, FLAGS, Array, Columns, read_records
+from granum.loaders.coco.scan import NAN, JsonFile
+from granum.schema import rows, tables
+from granum.schema.findings import Findings
+
+__all__ = ["FILLED", "Listed", "pixel_id", "segment_table"]
+
+SEGMENT = {
+    **{k: ANNOTATION_KEYS[k] for k in ("id", "category_id", "bbox", "area", "iscrowd")},
+    **{k: ANNOTATION_KEYS[k] for k in ("score", "attributes", *FLAGS)},
+    "isthing": ANNOTATION_KEYS["iscrowd"],
+}
+
+FILLED = "granum_filled"
+"""A key of segments that granum made: the keys that it filled in for other tools (``bbox``,
+``iscrowd``), while the dataset says nothing of them."""
+
+_EXACT = 2.0**53
+
+
+@dataclass
+class Listed:
+    """Segments of some annotation records of one file.
+
+    Attributes:
+        text: all of them as one JSON list.
+        counts: how many each record has.
+        index: position of each record in the file.
+        sample: sample row of each record, from the start of the batch.
+        pngs: path of each record's PNG.
+        sizes: (height, width) of each record's image.
+    """
+
+    file: JsonFile
+    origin: int
+    text: bytes
+    counts: Array
+    index: list[int]
+    sample: Array
+    pngs: list[str]
+    sizes: list[tuple[int | None, int | None]]
+
+
+def segment_table(
+    listed: Listed, categories: CategoryRows, intake: Intake, check_masks: bool
+) -> pa.Table:
+    """The rows of ``listed``; faults go to the intake, and faulty rows as its policy says."""
+    return _Segments(listed, categories, intake).table(check_masks)
+
+
+def pixel_id(value: Any) -> int:
+    """The id that pixels have for a segment's id; 0 where there can be none."""
+    try:
+        found = int(value) if type(value) in (int, float, str) else 0
+    except (ValueError, OverflowError):
+        return 0
+    return found if 0 < found <= MAX_ID and float(value) == found else 0
+
+
+class _Segments:
+    def __init__(self, listed: Listed, categories: CategoryRows, intake: Intake) -> None:
+        self.listed, self.categories, self.intake = listed, categories, intake
+        self.starts = np.concatenate([[0], np.cumsum(listed.counts)])
+        span = {"segments": (0, len(listed.text))}
+        self.file = JsonFile(listed.file.path, listed.file.name, listed.text, span)
+        # The records were joined to one list: what is found there is told by its own place.
+        apart = Intake(Findings(intake.findings.on_error, intake.findings.limit))
+        self.c: Columns = read_records(self.file, "segments", SEGMENT, apart)
+        for found in apart.findings.items:
+            _, _, at, *key = (found.place or "").split("/")
+            place = "/".join([self._place(int(at)), *key])
+            intake.fault(found.code, found.path, place, found.message)
+        for code, n in apart.findings.counts.items():
+            intake.findings.counts[code] += max(0, n - apart.findings.limit)
+        self.at = self.c.indices()
+        self.owner = np.searchsorted(self.starts, self.at, side="right") - 1
+        self.keep = np.ones(self.c.n, bool)
+        self.extra: dict[int, dict[str, Any]] = {}
+        self.drops = intake.on_error != "fix"
+
+    def _place(self, at: int) -> str:
+        owner = int(np.searchsorted(self.starts, at, side="right")) - 1
+        position = self.listed.index[owner]
+        return f"/annotations/{position}/segments_info/{at - self.starts[owner]}"
+
+    def fault(
+        self, code: str, where: Array, say: Callable[[int], str], key: str = "", drop: bool = True
+    ) -> None:
+        """Report rows, and leave them out."""
+        at = np.flatnonzero(where & self.keep)
+        findings = self.intake.findings
+        shown = max(0, findings.limit - findings.counts[code])
+        for i in at[:shown].tolist():
+            place = self._place(int(self.at[i])) + (f"/{key}" if key else "")
+            self.intake.fault(code, self.file.name, place, say(i))
+        findings.counts[code] += max(0, len(at) - shown)
+        if drop:
+            self.keep[at] = False
+
+    def table(self, check_masks: bool) -> pa.Table:
+        c, n = self.c, self.c.n
+        unknown = extras(c, self.file, {"bbox", "attributes"}).rows
+        self.extra = {i: dict(v) for i, v in unknown.items()}
+        out: dict[str, Any] = {"source_id": id_texts(c.get("id"))}
+        pixel = self._ids()
+        category = self._categories()
+        crowd = self._flag("iscrowd", "missing-iscrowd")
+        flags = {f: self._flag(f, None) for f in FLAGS if f in c.values}
+        area = self._areas(pixel, check_masks)
+        box = self._boxes()
+        filled = {i: e.pop(FILLED) for i, e in self.extra.items() if FILLED in e}
+        for i, keys in filled.items():
+            keys = keys if isinstance(keys, list) else []
+            crowd[i] = None if "iscrowd" in keys else crowd[i]
+            box[i] = None if "bbox" in keys else box[i]
+        self._things(category)
+        ones = pa.array(np.arange(n + 1), pa.int32())
+        origin = pa.array(np.full(n, self.listed.origin), pa.int16())
+        place = pa.array(self.at - self.starts[self.owner], pa.int64())
+        out["origins"] = pa.ListArray.from_arrays(ones, origin)
+        out["ordinal"] = pa.ListArray.from_arrays(ones, place)
+        out["sample"] = pa.array(self.listed.sample[self.owner], pa.int64())
+        out["kind"] = pa.DictionaryArray.from_arrays(
+            pa.array(np.zeros(n), pa.int32()), pa.array(["object"])
+        )
+        out["category"] = pa.array(category, pa.int32(), mask=category < 0)
+        out["bbox"] = pa.array(box, tables.ANNOTATIONS.field("bbox").type)
+        out["area"] = pa.array(area, pa.float64())
+        out["map"] = self._maps(pixel)
+        out["crowd"] = pa.array(crowd, pa.bool_())
+        out.update({f: pa.array(v, pa.bool_()) for f, v in flags.items()})
+        if "score" in c.values:
+            out["score"] = pa.array(_plain(c.get("score")), pa.float64())
+        out["attributes"] = self._attributes()
+        out["shape"] = self._shapes()
+        texts = [
+            json.dumps(self.extra[i], ensure_ascii=False) if self.extra.get(i) else None
+            for i in range(n)
+        ]
+        out["extra"] = pa.array(texts, pa.string())
+        table = tables.conform(pa.table(out), tables.ANNOTATIONS)
+        return table if self.keep.all() else table.filter(pa.array(self.keep))
+
+    # ------------------------------------------------------------------ columns
+
+    def _ids(self) -> Array:
+        """The id of each row's pixels; 0 where it has none."""
+        ids = self.c.get("id")
+        if ids.dtype == np.int64:
+            pixel = np.where((ids > 0) & (ids <= MAX_ID), ids, 0)
+            absent = np.zeros(len(ids), bool)
+        else:
+            listed = ids.tolist()
+            pixel = np.array([pixel_id(v) for v in listed], np.int64)
+            absent = np.array([v is UNSET or v is None for v in listed], bool)
+            text = np.array([type(v) is str for v in listed], bool)
+            self.fault("string-id", text, lambda i: f"id is {ids[i]!r}", "id", False)
+            for i, v in enumerate(listed):
+                if needs_extra(v):
+                    self.extra.setdefault(i, {})["id"] = v
+        self.fault(
+            "missing-annotation-id", absent, lambda i: "the segment has no id", "", self.drops
+        )
+        self.fault(
+            "bad-value",
+            ~absent & (pixel == 0),
+            lambda i: f"id {ids[i]!r} is not in 1..{MAX_ID}: no pixel can have it",
+            "id",
+            self.drops,
+        )
+        order = np.lexsort((pixel, self.owner))
+        same = (pixel[order][1:] == pixel[order][:-1]) & (pixel[order][1:] > 0)
+        same &= self.owner[order][1:] == self.owner[order][:-1]
+        again = np.zeros(len(pixel), bool)
+        again[order[1:][same]] = True
+        self.fault("duplicate-segment-id", again, lambda i: f"id {ids[i]!r} is taken", "id")
+        return pixel
+
+    def _categories(self) -> Array:
+        given = self.c.get("category_id")
+        known = self.categories
+        if given.dtype == np.int64 and all(type(c) is int for c in known.ids):
+            ids = np.array(known.ids, np.int64)
+        else:
+            ids = np.empty(len(known.ids), object)
+            ids[:] = known.ids
+        found = IdIndex(ids).rows(given)
+        self.fault(
+            "missing-key", found == -2, lambda i: "the segment has no category_id", "", self.drops
+        )
+        unknown = (found == -1) & self.keep
+        if unknown.any():
+            code = "orphan-category" if "categories" in self.listed.file.spans else None
+            self.fault(
+                code or "missing-categories",
+                unknown,
+                lambda i: f"category {given[i]!r} is not listed",
+                "category_id",
+                self.drops,
+            )
+            if not self.drops:
+                for value in dict.fromkeys(given[unknown].tolist()):
+                    self._make_category(value)
+                return self._categories()
+        rows_ = np.array([*known.rows, -1], np.int64)
+        return rows_[np.where(found >= 0, found, len(rows_) - 1)]
+
+    def _make_category(self, value: Any) -> None:
+        row = self.intake.add_category(rows.Category(str(value), source_id=str(value)))
+        self.categories.ids.append(value)
+        self.categories.rows.append(row)
+        self.categories.records.append((row, {"id": value, "name": str(value)}))
+
+    def _flag(self, key: str, missing: str | None) -> list[bool | None]:
+        """A flag of 0 and 1; other numbers are kept beside."""
+        listed = self.c.get(key).tolist()
+        if missing is not None:
+            absent = np.array([v is UNSET or v is None for v in listed], bool)
+            self.fault(missing, absent, lambda i: f"no {key}", "", False)
+            if not self.drops:
+                listed = [0 if a else v for a, v in zip(absent.tolist(), listed, strict=True)]
+        for i, v in enumerate(listed):
+            if type(v) is int and v not in (0, 1):
+                self.extra.setdefault(i, {})[key] = v
+        return [None if v is UNSET or v is None else bool(v) for v in listed]
+
+    def _boxes(self) -> list[Any]:
+        if "bbox" not in self.c.where:
+            return [None] * self.c.n
+        texts = raw_texts(self.c, self.file, "bbox")
+        boxes: list[Any]
+        try:
+            joined = ",".join([t or "null" for t in texts])
+            boxes = msgspec.json.decode(f"[{joined}]", type=list[list[float] | None])
+        except msgspec.DecodeError:
+            boxes = [_numbers(t) for t in texts]
+        mark = json.dumps(NAN)
+        nan = np.array([t is not None and mark in t for t in texts], bool)
+        self.fault("nan-box", nan, lambda i: "the box holds NaN or Infinity", "bbox", self.drops)
+        for i, box in enumerate(boxes):
+            exact = box is not None and len(box) == 4 and max(map(abs, box)) <= _EXACT
+            text = texts[i]
+            if not exact and text not in (None, "null") and not nan[i]:
+                # No box, or none that doubles can hold: given back as it was written.
+                self.extra.setdefault(i, {})["bbox"] = json.loads(text or "null")
+            if box is not None and len(box) != 4:
+                boxes[i] = None
+        return boxes
+
+    def _areas(self, pixel: Array, check_masks: bool) -> list[float | None]:
+        area = _plain(self.c.get("area"))
+        absent = np.array([v is None for v in area], bool)
+        self.fault("missing-area", absent, lambda i: "no area", "", False)
+        wanted = np.zeros(len(self.listed.counts), bool)
+        if check_masks:
+            wanted[:] = True
+        elif not self.drops:
+            wanted[self.owner[absent]] = True
+        if wanted.any():
+            self._look_at_masks(np.flatnonzero(wanted), pixel, area, check_masks)
+        return area
+
+    def _things(self, category: Array) -> None:
+        """``isthing`` of a segment is kept where it does not follow from its category."""
+        if "isthing" not in self.c.values:
+            return
+        stated = [c.isthing for c in self.intake.categories]
+        for i, v in enumerate(self.c.get("isthing").tolist()):
+            known = stated[category[i]] if category[i] >= 0 else None
+            if v is not UNSET and (v is None or known is None or v != known):
+                self.extra.setdefault(i, {})["isthing"] = v
+
+    def _maps(self, pixel: Array) -> pa.Array:
+        kind = tables.ANNOTATIONS.field("map").type
+        n = len(pixel)
+        words = pa.array(self.listed.pngs, pa.string())
+        children = {
+            "path": words.take(pa.array(self.owner)),
+            "encoding": pa.array(["rgb24"] * n, pa.string()).dictionary_encode(),
+            "value": pa.array(pixel, pa.int64()),
+        }
+        arrays = [
+            children[f.name].cast(f.type) if f.name in children else pa.nulls(n, f.type)
+            for f in kind
+        ]
+        return pa.StructArray.from_arrays(arrays, fields=list(kind), mask=pa.array(pixel == 0))
+
+    def _attributes(self) -> pa.Array:
+        if "attributes" not in self.c.where:
+            return pa.nulls(self.c.n, pa.string())
+        texts = raw_texts(self.c, self.file, "attributes")
+        for i, text in enumerate(texts):
+            if text is not None and not text.startswith("{"):
+                if text != "null":
+                    self.extra.setdefault(i, {})["attributes"] = json.loads(text)
+                texts[i] = None
+        return pa.array(texts, pa.string())
+
+    def _shapes(self) -> pa.Array:
+        names, codes = key_codes(self.c)
+        unique, inverse = np.unique(codes, return_inverse=True)
+        numbers = [
+            self.intake.shape((tuple(k for i, k in enumerate(names) if code >> i & 1),))
+            for code in unique.tolist()
+        ]
+        return pa.array([numbers[i] for i in inverse.tolist()], pa.int16())
+
+    # ------------------------------------------------------------------ pixels
+
+    def _look_at_masks(
+        self, owners: Array, pixel: Array, area: list[float | None], check: bool
+    ) -> None:
+        """Open PNGs: compare them with the records (``check``), mend areas under ``fix``."""
+        root = None if self.intake.map_root is None else str(self.intake.map_root)
+
+        def look(owner: int) -> tuple[tuple[int, ...], dict[int, int]] | GranumError:
+            try:
+                ids = read_ids(self.listed.pngs[owner], root)
+            except GranumError as error:
+                return error
+            return ids.shape, counts_of(ids)
+
+        rows_of: dict[int, list[int]] = {}
+        for i in np.flatnonzero(self.keep & (pixel > 0)).tolist():
+            rows_of.setdefault(int(self.owner[i]), []).append(i)
+        with ThreadPoolExecutor(4, thread_name_prefix="granum-masks") as pool:
+            for owner, seen in zip(owners.tolist(), pool.map(look, owners.tolist()), strict=True):
+                if isinstance(seen, GranumError):
+                    if check and "absent" not in str(seen):
+                        self._of_mask(owner, "broken-media", str(seen))
+                    continue
+                if check:
+                    self._compare(owner, rows_of.get(owner, []), pixel, area, *seen)
+                if not self.drops:
+                    for i in rows_of.get(owner, []):
+                        area[i] = float(seen[1].get(int(pixel[i]), 0))
+
+    def _of_mask(self, owner: int, code: str, message: str) -> None:
+        place = f"/annotations/{self.listed.index[owner]}"
+        self.intake.fault(code, self.file.name, place, f"{self.listed.pngs[owner]}: {message}")
+
+    def _compare(
+        self,
+        owner: int,
+        rows_: list[int],
+        pixel: Array,
+        area: list[float | None],
+        shape: tuple[int, ...],
+        counts: dict[int, int],
+    ) -> None:
+        height, width = self.listed.sizes[owner]
+        if None not in (height, width) and (height, width) != shape:
+            text = f"{shape[1]} x {shape[0]} pixels; the image has {width} x {height}"
+            self._of_mask(owner, "mask-size-mismatch", text)
+        listed = {int(pixel[i]) for i in rows_}
+        for value in sorted(counts.keys() - listed - {0}):
+            text = f"{counts[value]} pixels have id {value}, which no segment has"
+            self._of_mask(owner, "unlisted-segment", text)
+        only = np.zeros(len(pixel), bool)
+        for i in rows_:
+            only[:] = False
+            only[i] = True
+            n = counts.get(int(pixel[i]), 0)
+            if not n:
+                self.fault("empty-mask", only, lambda i: "no pixel has its id", "id", False)
+            elif area[i] is not None and area[i] != n:
+                text = f"area {area[i]:g}, but {n} pixels"
+                self.fault("area-mismatch", only, lambda i, t=text: t, "area", False)  # type: ignore[misc]
+
+
+def _plain(values: Array) -> list[float | None]:
+    """Numbers, None where absent."""
+    return [None if v is UNSET or v is None else float(v) for v in values.tolist()]
+
+
+def _numbers(text: str | None) -> list[float] | None:
+    """A list of numbers, or None where the text is something else."""
+    value = json.loads(text) if text else None
+    if isinstance(value, list) and all(type(v) in (int, float) for v in value):
+        return [float(v) for v in value]
+    return None

@@ -286,7 +286,11 @@ def _progress(wanted: bool) -> Iterator[Callable[[int], None] | None]:
     from tqdm import tqdm
 
     with tqdm(unit=" samples", file=sys.stderr, leave=False) as bar:
-        yield lambda n: None if bar.update(n) else None
+
+        def advance(n: int) -> None:
+            bar.update(n)
+
+        yield advance
 
 
 def _code(findings: Findings, fail_on: str, done: bool) -> int:
@@ -348,7 +352,7 @@ def _convert(a: argparse.Namespace) -> Outcome:
     facts = done.to_dict()
     report(facts)
     counts = done.written
-    what = f"{counts['samples']} samples, {counts['annotations']} annotations, {counts['categories']} categories"
+    what = ", ".join(f"{counts[k]} {k}" for k in ("samples", "annotations", "categories"))
     lines = [f"{done.source} ({done.format}: {done.why}) -> {done.target} ({done.to})"]
     lines.append(f"{'would write' if a.dry_run else 'wrote'} {what} in {done.seconds:.1f} s")
     if done.read != counts:

@@ -300,16 +300,21 @@ def is_json_objects(array: pa.Array) -> bool:
     return True
 
 
-def nonfinite(kind: pa.Array) -> bool:
-    """Whether an array, of any nesting, holds NaN or infinity."""
-    array = kind
-    if pa.types.is_struct(array.type):
-        return any(nonfinite(a) for a in array.flatten())
-    if is_list(array.type):
-        return nonfinite(array.flatten())
-    if pa.types.is_floating(array.type):
-        return not pc.all(pc.is_finite(array.drop_null()), min_count=0).as_py()
-    return False
+def nonfinite(array: pa.Array) -> Mask:
+    """Which values, of any nesting, hold NaN or infinity."""
+    kind = array.type
+    found = np.zeros(len(array), bool)
+    if pa.types.is_floating(kind):
+        found = ~np.asarray(pc.fill_null(pc.is_finite(array), True), bool)
+    elif pa.types.is_struct(kind):
+        for values in array.flatten():
+            found |= nonfinite(values)
+    elif is_list(kind):
+        lengths = np.maximum(lengths_of(array), 0)
+        inner = nonfinite(array.flatten())
+        if inner.any():
+            found[np.repeat(np.arange(len(array)), lengths)[inner]] = True
+    return found
 
 
 def to_base64(array: pa.Array) -> pa.Array:

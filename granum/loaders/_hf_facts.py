@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 
-from granum.loaders._hf_columns import is_list, plain_type
+from granum.loaders._hf_columns import ATTRIBUTE_TYPES, is_list, plain_type
 from granum.schema import rows, tables
 
 __all__ = [
@@ -65,11 +66,15 @@ OBJECTS, OTHERS = "objects", "annotations"
 """Columns of our own tables: things that are somewhere; and annotations of other kinds."""
 
 
+VERSION = 1
+
+
 @dataclass
 class Facts:
     """What our own writers note beside a table of records.
 
     Attributes:
+        version: of these notes.
         export: identifies one export: annotation ids and categories agree in all of its files.
         categories: the category table, as row objects.
         names: for each category the name that the records use, each one once.
@@ -84,6 +89,7 @@ class Facts:
         prefixed: whether keys leave out the split and class folders before them.
     """
 
+    version: int = VERSION
     export: str = ""
     categories: list[dict[str, Any]] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
@@ -99,41 +105,48 @@ class Facts:
 
     def to_json(self) -> str:
         """One JSON object, keys in a fixed order."""
-        return json.dumps({"version": 1, **asdict(self)}, ensure_ascii=False)
+        return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Facts | None:
-        """Facts of a JSON text; None where it holds none that this version understands."""
-        try:
-            raw = json.loads(text)
-        except ValueError:
-            return None
-        if not isinstance(raw, dict) or raw.get("version") != 1:
-            return None
-        facts, expected = cls(), cls()
-        for each in fields(cls):
-            value = raw.get(each.name)
-            if isinstance(value, type(getattr(expected, each.name))) or each.name == "layout":
-                setattr(facts, each.name, value)
-        return facts if facts._sound() else None
+    def from_json(cls, text: str | bytes) -> Facts:
+        """Facts of a JSON text.
 
-    def _sound(self) -> bool:
-        """Whether names and columns are what they claim (a foreign key may be named alike)."""
-        known = {f.name for f in fields(rows.Category)}
-        return (
-            all(isinstance(c, dict) and "name" in c and c.keys() <= known for c in self.categories)
-            and len(self.names) == len(self.categories)
-            and all(isinstance(n, str) for n in self.names)
-            and all(_column(c, tables.SAMPLES) for c in self.samples.values())
-            and all(_column(c, tables.ANNOTATIONS) for c in self.objects.values())
-        )
+        Raises:
+            ValueError: it holds none that this version understands.
+        """
+        try:
+            facts = msgspec.json.decode(text, type=cls)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"no notes of a granum export: {error}") from error
+        if facts.version != VERSION:
+            raise ValueError(f"notes of version {facts.version}; this granum reads {VERSION}")
+        facts._check()
+        return facts
+
+    def _check(self) -> None:
+        """Whether names and columns are what they claim.
+
+        Raises:
+            ValueError: one is not.
+        """
+        for columns, schema in ((self.samples, tables.SAMPLES), (self.objects, tables.ANNOTATIONS)):
+            for name in columns.values():
+                if name not in schema.names and not name.startswith("attr."):
+                    raise ValueError(f"there is no column {name!r}")
+        if len(self.names) != len(self.categories):
+            raise ValueError(f"{len(self.names)} names of {len(self.categories)} categories")
+        if set(self.types.values()) - set(ATTRIBUTE_TYPES):
+            raise ValueError("attributes of a type that there is not")
+        try:
+            table = rows.objects_to_table(self.category_rows(), tables.CATEGORIES)
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"categories: {error}") from error
+        for listed in table["parents"].to_pylist():
+            if any(not 0 <= p["index"] < len(self.names) for p in listed or ()):
+                raise ValueError("a category has a parent that is not there")
 
     def category_rows(self) -> list[rows.Category]:
         return [rows.Category(**{"space": None, **c}) for c in self.categories]
-
-
-def _column(name: Any, schema: pa.Schema) -> bool:
-    return isinstance(name, str) and (name in schema.names or name.startswith("attr."))
 
 
 def category_facts(table: pa.Table) -> list[dict[str, Any]]:

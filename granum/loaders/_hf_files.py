@@ -112,7 +112,11 @@ def _shard(path: Path, root: Path, part: str | None) -> Shard:
     stream = path.suffix == ".arrow"
     schema = _schema(path, name, stream)
     text = (schema.metadata or {}).get(OWN_KEY)
-    return Shard(path, name, stream, part, schema, None if text is None else Facts.from_json(text))
+    try:
+        facts = None if text is None else Facts.from_json(text)
+    except ValueError as error:
+        raise FormatError(name, str(error), "schema metadata 'granum'") from error
+    return Shard(path, name, stream, part, schema, facts)
 
 
 def shards(root: Path) -> list[Shard]:
@@ -219,7 +223,7 @@ def sniff_hf(root: Path) -> str | None:
             files = sorted(p for p in (root / folder).glob("*.parquet") if _counts(p))
             if files:
                 return _sniff_file(files[0])
-    except (OSError, FormatError):
+    except (OSError, ValueError):  # a FormatError is one, and so is a name that cannot be
         return None
     return None
 

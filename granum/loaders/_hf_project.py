@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from granum.errors import FormatError
 from granum.loaders._hf_columns import conform_array, plain
 from granum.loaders._hf_files import OWN_FOLDER
-from granum.loaders._hf_plan import DROPPED
+from granum.loaders._hf_plan import DROPPED, REFERENCES
 from granum.loaders.base import Intake
 from granum.loaders.writing import with_sizes
 from granum.schema import rows, tables
@@ -24,7 +25,7 @@ from granum.store.dataset import Dataset
 from granum.store.out import Out
 from granum.store.parts import Batch
 
-__all__ = ["Pixels", "read_groups", "without_places", "write_groups"]
+__all__ = ["Kept", "Pixels", "read_groups", "write_groups"]
 
 GROUPS_FILE = f"{OWN_FOLDER}/groups.parquet"
 ANNOTATIONS_FILE = f"{OWN_FOLDER}/annotations.parquet"
@@ -81,15 +82,37 @@ class Pixels:
         return self._sizes[start]
 
 
-def without_places(batch: Batch) -> Batch:
-    """Without what points into files that are not written again, and without scores."""
-    samples, annotations = (
-        without_columns(
-            t, [n for n in t.column_names if n in DROPPED - {"sample"} or n.startswith("col.")]
+class Kept:
+    """Drops what points to what is not written: places in files, annotations of other layers."""
+
+    def __init__(self) -> None:
+        self._of: Dataset | None = None
+        self._ids = pa.array([], pa.int64())
+
+    def __call__(self, batch: Batch, dataset: Dataset) -> Batch:
+        """``batch`` without origins and the like, and without derived columns."""
+        samples, annotations = (
+            without_columns(
+                t, [n for n in t.column_names if n in DROPPED - {"sample"} or n.startswith("col.")]
+            )
+            for t in (batch.samples, batch.annotations)
         )
-        for t in (batch.samples, batch.annotations)
-    )
-    return Batch(samples, annotations, batch.start)
+        for name in REFERENCES:
+            if len(dataset.meta.layers) > 1 and name in annotations.column_names:
+                values = annotations[name]
+                elsewhere = pc.invert(pc.is_in(values, value_set=self._known(dataset)))
+                null = pa.scalar(None, pa.int64())
+                values = pc.if_else(elsewhere, null, values)
+                annotations = with_column(annotations, name, values)
+        return Batch(samples, annotations, batch.start)
+
+    def _known(self, dataset: Dataset) -> pa.Array:
+        """Ids of the annotations that are written."""
+        if self._of is not dataset:
+            layer = dataset.meta.layer
+            ids = [column(p.layer(layer), "annotation_id").combine_chunks() for p in dataset.parts]
+            self._of, self._ids = dataset, pa.concat_arrays([*ids, pa.array([], pa.int64())])
+        return self._ids
 
 
 def write_groups(dataset: Dataset, out: Out) -> None:

@@ -68,7 +68,7 @@ def sniff_lists(root: Path) -> str | None:
         for path in sorted(root.glob("*.txt"))[:16]:
             if path.name != "synsets.txt" and _is_list(path):
                 return f"synsets.txt and {path.name}, a list of images and class numbers"
-    except OSError:
+    except (OSError, ValueError):
         return None
     return None
 

@@ -36,12 +36,19 @@ AT_ONCE = 16_384
 
 
 def own_facts(root: Path, layout: str) -> Facts | None:
-    """What our own writer noted, if it wrote this layout."""
-    try:
-        facts = Facts.from_json((root / OWN_FILE).read_bytes())
-    except OSError:
+    """What our own writer noted, if it wrote this layout.
+
+    Raises:
+        FormatError: the notes are damaged.
+    """
+    path = root / OWN_FILE
+    if not path.is_file():
         return None
-    return facts if facts is not None and facts.layout == layout else None
+    try:
+        facts = Facts.from_json(path.read_bytes())
+    except ValueError as error:
+        raise FormatError(OWN_FILE, str(error)) from error
+    return facts if facts.layout == layout else None
 
 
 def sniff_metadata(root: Path) -> str | None:

@@ -38,14 +38,13 @@ _SKIPPED = frozenset({OWN_FOLDER, "__MACOSX", "__pycache__"})
 
 _ANNOTATION_FOLDERS = frozenset(
     {
-        *("annotation", "annotations", "anno", "ann", "label", "labels", "labeltxt", "gt", "gts"),
+        *("annotation", "annotations", "label", "labels", "labeltxt", "gt", "gts"),
         *("mask", "masks", "ground_truth", "groundtruth", "gtfine", "gtcoarse", "leftimg8bit"),
         *("segmentation", "segmentations", "segmentationclass", "segmentationobject", "semseg"),
         *("instances", "semantic", "panoptic", "seg", "segs", "scribbles", "depth", "depthleft"),
-        *("rgb", "rgbleft", "gtleft", "disparity", "flow", "lr", "hr", "upsampled", "imagesets"),
+        *("rgb", "rgbleft", "gtleft", "disparity", "lr", "hr", "upsampled", "imagesets"),
         *("gt_bbox", "bounding_box_train", "bounding_box_test", "bbox_train"),
         *("bbox_test", "trainannot", "valannot", "testannot", "image_2", "label_2", "velodyne"),
-        *("a", "b", "t1", "t2", "imgs"),
     }
 )
 """Folders, in lower case, that belong to formats of their own: a tree with one is left to them."""
@@ -140,7 +139,7 @@ def sniff_tree(root: Path) -> str | None:
     """
     try:
         return _sniff(root)
-    except OSError:
+    except (OSError, ValueError):
         return None
 
 

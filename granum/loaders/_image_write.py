@@ -311,18 +311,3 @@ def require_classes(dataset: Dataset) -> ClassFolders:
     if isinstance(fit, str):
         raise UsageError(f"class folders cannot hold this dataset: {fit}; --layout metadata")
     return fit
-
-
-def empty_texts(batch: Batch, dataset: Dataset) -> bool:
-    """Whether there are empty texts, which CSV cannot tell from none."""
-    if "" in dataset.category_names():
-        return True
-    for table in (batch.samples, batch.annotations):
-        for name in table.column_names:
-            kind = table[name].type
-            text = kind.value_type if pa.types.is_dictionary(kind) else kind
-            if pa.types.is_string(text) and name not in ("key", "split"):
-                empty = pc.equal(table[name].cast(pa.string()), "")
-                if pc.any(empty, min_count=0).as_py():
-                    return True
-    return False

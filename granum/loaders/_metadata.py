@@ -89,7 +89,7 @@ def _record(
     place = f"line {number}"
     try:
         found = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         found = _with_nan(text, name, place, intake)
         if found is None:
             code = "bad-value" if raw.endswith(b"\n") else "truncated-json"
@@ -294,7 +294,7 @@ def _csv_column(
     for text, line in zip(texts, lines, strict=True):
         try:
             out.append(msgspec.json.decode(text) if text else None)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeError) as error:
             if column not in (OBJECTS, OTHERS):
                 return [t or None for t in texts]
             intake.fault("bad-value", name, f"line {line}", f"{column!r} is no JSON: {error}")

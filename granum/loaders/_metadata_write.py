@@ -7,32 +7,33 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import IO, Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from granum.errors import UsageError
 from granum.loaders._hf_columns import children, is_list, nonfinite, plain, to_base64
+from granum.loaders.base import blank
 
-__all__ = ["MetadataWriter", "check_json"]
+__all__ = ["MetadataWriter", "sayable"]
 
 
-def check_json(table: pa.Table) -> None:
-    """Refuse what JSON cannot say.
-
-    Raises:
-        UsageError: NaN or infinity.
-    """
+def sayable(table: pa.Table, kind: str) -> pa.Table:
+    """``table`` as a text file says it: JSON has no NaN and no infinity, and CSV cannot tell an
+    empty text from none; such values are null."""
     for name in table.column_names:
-        if any(nonfinite(plain(chunk)) for chunk in table[name].chunks):
-            raise UsageError(
-                f"column {name!r} holds NaN or infinity, which JSON does not have: "
-                "--metadata parquet"
-            )
+        values = plain(table[name])
+        where = nonfinite(values)
+        if kind == "csv" and pa.types.is_string(values.type) and name != "key":
+            where |= np.asarray(pc.fill_null(pc.equal(values, ""), False), bool)
+        if where.any():
+            table = blank(table, name, where)
+    return table
 
 
 @dataclass
@@ -49,13 +50,16 @@ class MetadataWriter:
     kind: str
     schema: pa.Schema
     _parquet: pq.ParquetWriter | None = None
-    _header: bool = field(default=False)
+
+    def __post_init__(self) -> None:
+        if self.kind == "parquet":
+            self._parquet = pq.ParquetWriter(self.file, self.schema)
+        elif self.kind == "csv":
+            self.file.write(_csv_lines([self.schema.names]))
 
     def write(self, table: pa.Table) -> None:
         """Append records."""
-        if self.kind == "parquet":
-            if self._parquet is None:
-                self._parquet = pq.ParquetWriter(self.file, self.schema)
+        if self._parquet is not None:
             self._parquet.write_table(table.cast(self.schema))
             return
         shown = pa.table({n: _jsonable(plain(table[n])) for n in table.column_names})
@@ -64,23 +68,20 @@ class MetadataWriter:
                 encoded = [msgspec.json.encode(r) for r in batch.to_pylist()]
                 self.file.write(b"\n".join([*encoded, b""]))
             else:
-                self.file.write(self._csv(batch).encode())
-
-    def _csv(self, batch: pa.RecordBatch) -> str:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        if not self._header:
-            writer.writerow(batch.schema.names)
-            self._header = True
-        columns = [[_csv_text(v) for v in c.to_pylist()] for c in batch.columns]
-        writer.writerows(zip(*columns, strict=True))
-        return text.getvalue()
+                columns = [[_csv_text(v) for v in c.to_pylist()] for c in batch.columns]
+                self.file.write(_csv_lines(zip(*columns, strict=True)))
 
     def close(self) -> None:
         """Finish the file."""
         if self._parquet is not None:
             self._parquet.close()
         self.file.close()
+
+
+def _csv_lines(rows: Iterable[Sequence[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
 
 
 def _csv_text(value: Any) -> str:

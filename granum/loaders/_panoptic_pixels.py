@@ -90,7 +90,7 @@ class Canvas:
         self._read: dict[str, Ids | None] = {}
 
     def paint(self, row: Mapping[str, Any], value: int) -> bool:
-        """Paint the mask of a row (``rle``, ``map`` or ``polygons`` in pixels, the first counts).
+        """Paint the mask of a row (``map``, ``rle`` or ``polygons`` in pixels, the first counts).
 
         Returns:
             Whether it could: the mask is readable, of the image's size, and on free pixels.
@@ -107,14 +107,14 @@ class Canvas:
 
     def mask(self, row: Mapping[str, Any]) -> npt.NDArray[np.bool_] | None:
         """The mask of a row; None where it has none that can be read."""
-        rle, found, polygons = row["rle"], row["map"], row["polygons"]
+        found, rle, polygons = row["map"], row["rle"], row["polygons"]
+        if found is not None:
+            return self._of_map(found)
         if rle is not None:
             try:
                 return geometry.rle_decode(rle["size"], rle["counts"])
             except (ValueError, OverflowError):
                 return None
-        if found is not None:
-            return self._of_map(found)
         if polygons is not None and self.ids is not None:
             return geometry.rasterize(polygons, *self.ids.shape)
         return None

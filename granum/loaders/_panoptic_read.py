@@ -26,8 +26,10 @@ from granum.loaders._panoptic_tree import (
     split_of_name,
 )
 from granum.loaders.base import Intake
+from granum.loaders.coco.categories import CategoryRows, read_categories
 from granum.loaders.coco.ids import IdIndex
-from granum.loaders.coco.images import CategoryRows, Images, extras, key_sets, read_categories
+from granum.loaders.coco.images import Images
+from granum.loaders.coco.keys import extras, key_sets
 from granum.loaders.coco.records import IMAGE_KEYS, Array, Columns, read_records
 from granum.loaders.coco.scan import JsonFile
 from granum.loaders.reading import ImageFinder
@@ -197,7 +199,7 @@ class _Reader:
         """Note on each sample its annotation record: a second record of the same file."""
         columns, images = item.columns, self.images
         unknown = extras(columns, item.file, {"segments_info"})
-        keys = key_sets(columns, list(unknown.keys_seen))
+        keys = key_sets(columns)
         index = columns.indices().tolist()
         item.pngs = [""] * columns.n
         for i, row in enumerate(item.rows.tolist()):
@@ -226,9 +228,11 @@ class _Reader:
                 notes["file_name"] = name  # no segment's map tells the name
             if notes:
                 own = note_key(images.shapes[row][0])
-                images.extra[row] = {**(images.extra[row] or {}), own: notes}
-            images.origins[row].append(item.origin)
-            images.ordinal[row].append(index[i])
+                extra = images.extra[row]
+                known = json.loads(extra) if isinstance(extra, str) else extra or {}
+                images.extra[row] = {**known, own: notes}
+            images.origins[row] = [*images.origins[row], item.origin]
+            images.ordinal[row] = [*images.ordinal[row], index[i]]
             images.shapes[row] = (*images.shapes[row], keys[i])
 
     def _prefix(self, item: _File) -> str:

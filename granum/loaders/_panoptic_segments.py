@@ -16,14 +16,15 @@ from msgspec import UNSET
 from granum.errors import GranumError
 from granum.loaders._panoptic_pixels import MAX_ID, counts_of, read_ids
 from granum.loaders.base import Intake
+from granum.loaders.coco.categories import CategoryRows
 from granum.loaders.coco.ids import IdIndex, id_texts, needs_extra
-from granum.loaders.coco.images import CategoryRows, extras, key_codes, raw_texts
+from granum.loaders.coco.keys import extras, key_codes, raw_texts
 from granum.loaders.coco.records import ANNOTATION_KEYS, FLAGS, Array, Columns, read_records
 from granum.loaders.coco.scan import NAN, JsonFile
 from granum.schema import rows, tables
 from granum.schema.findings import Findings
 
-__all__ = ["FILLED", "Listed", "pixel_id", "segment_table"]
+__all__ = ["FILLED", "FORMS", "Listed", "pixel_id", "segment_table"]
 
 SEGMENT = {
     **{k: ANNOTATION_KEYS[k] for k in ("id", "category_id", "bbox", "area", "iscrowd")},
@@ -35,7 +36,22 @@ FILLED = "granum_filled"
 """A key of segments that granum made: the keys that it filled in for other tools (``bbox``,
 ``iscrowd``), while the dataset says nothing of them."""
 
+FORMS = "granum_mask"
+"""A key of segments that granum made: further forms (``polygons``, ``rle``) of the mask that is in
+the PNG."""
+
 _EXACT = 2.0**53
+
+
+class _Rle(msgspec.Struct):
+    size: tuple[int, int]
+    counts: str
+    form: str
+
+
+class _Forms(msgspec.Struct):
+    polygons: list[list[list[float]]] | None = None
+    rle: _Rle | None = None
 
 
 @dataclass
@@ -91,7 +107,8 @@ class _Segments:
             place = "/".join([self._place(int(at)), *key])
             intake.fault(found.code, found.path, place, found.message)
         for code, n in apart.findings.counts.items():
-            intake.findings.counts[code] += max(0, n - apart.findings.limit)
+            if n > apart.findings.limit:
+                intake.findings.counts[code] += n - apart.findings.limit
         self.at = self.c.indices()
         self.owner = np.searchsorted(self.starts, self.at, side="right") - 1
         self.keep = np.ones(self.c.n, bool)
@@ -108,6 +125,8 @@ class _Segments:
     ) -> None:
         """Report rows, and leave them out."""
         at = np.flatnonzero(where & self.keep)
+        if not len(at):
+            return
         findings = self.intake.findings
         shown = max(0, findings.limit - findings.counts[code])
         for i in at[:shown].tolist():
@@ -147,6 +166,7 @@ class _Segments:
         out["bbox"] = pa.array(box, tables.ANNOTATIONS.field("bbox").type)
         out["area"] = pa.array(area, pa.float64())
         out["map"] = self._maps(pixel)
+        out.update(self._forms())
         out["crowd"] = pa.array(crowd, pa.bool_())
         out.update({f: pa.array(v, pa.bool_()) for f, v in flags.items()})
         if "score" in c.values:
@@ -304,6 +324,27 @@ class _Segments:
             for f in kind
         ]
         return pa.StructArray.from_arrays(arrays, fields=list(kind), mask=pa.array(pixel == 0))
+
+    def _forms(self) -> dict[str, pa.Array]:
+        """Further forms of masks, where they are what the writer makes."""
+        given = {i: e[FORMS] for i, e in self.extra.items() if FORMS in e}
+        polygons: list[Any] = [None] * self.c.n
+        rle: list[Any] = [None] * self.c.n
+        for i, value in given.items():
+            try:
+                found = msgspec.convert(value, _Forms)
+                counts = None if found.rle is None else found.rle.counts.encode("latin-1")
+            except (msgspec.ValidationError, UnicodeEncodeError):
+                continue
+            del self.extra[i][FORMS]
+            polygons[i] = found.polygons
+            if found.rle is not None:
+                rle[i] = {**msgspec.to_builtins(found.rle), "counts": counts}
+        return {
+            name: pa.array(values, tables.ANNOTATIONS.field(name).type)
+            for name, values in (("polygons", polygons), ("rle", rle))
+            if given
+        }
 
     def _attributes(self) -> pa.Array:
         if "attributes" not in self.c.where:

@@ -28,6 +28,9 @@ ENDS = 65_536
 """Bytes at either end of a file that recognition looks at."""
 
 SEGMENTS = b'"segments_info"'
+FLAT = b'"category_id"'
+"""Without segments, a sign of annotations that are no panoptic ones."""
+
 _LISTS = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
 
 
@@ -77,7 +80,7 @@ def _sniff_file(path: Path) -> str | None:
     keys = {m.decode() for m in _LISTS.findall(head) + _LISTS.findall(tail)}
     if keys and (SEGMENTS in head or SEGMENTS in tail):
         return "a JSON object with segments_info"
-    if path.name.startswith("panoptic_") and {"images", "annotations"} <= keys:
+    if _named(path) and {"images", "annotations"} <= keys and FLAT not in head + tail:
         return f"named panoptic, a JSON object with {', '.join(sorted(keys))}"
     return None
 
@@ -102,7 +105,7 @@ def find_tree(root: Path, intake: Intake, masks: str | None) -> Tree:
     files = []
     for path in _jsons(root):
         name = path.relative_to(root).as_posix()
-        if path.name.startswith("panoptic_") or _holds_segments(path):
+        if _is_panoptic(path):
             files.append((path, name))
         else:
             intake.fault("file-not-read", name, None, "no panoptic file: it has no segments_info")
@@ -111,13 +114,18 @@ def find_tree(root: Path, intake: Intake, masks: str | None) -> Tree:
     return Tree(base, map_root, sorted(files, key=lambda f: f[1]), named)
 
 
-def _holds_segments(path: Path) -> bool:
+def _named(path: Path) -> bool:
+    return path.name.startswith("panoptic_")
+
+
+def _is_panoptic(path: Path) -> bool:
+    """It has segments, or is named so and has no annotations of another kind."""
     with path.open("rb") as file:
         try:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return data.find(SEGMENTS) >= 0
+                return data.find(SEGMENTS) >= 0 or (_named(path) and data.find(FLAT) < 0)
         except ValueError:  # an empty file cannot be mapped
-            return False
+            return _named(path)
 
 
 def split_of_name(name: str) -> str | None:

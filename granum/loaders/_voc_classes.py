@@ -227,11 +227,16 @@ def write_classes(table: pa.Table, out: Out) -> None:
     """Write ``labelmap.txt``, and ``labelmap.json`` where that does not tell all."""
     categories = rows.categories_from_table(table)
     text = _labelmap(categories)
-    out.text(TEXT, HEADER + text)
     back, _ = parse_labelmap([(i, line) for i, line in enumerate(text.splitlines())])
     if [_told(c) for c in back] != [_told(c) for c in categories]:
         content = ",\n".join(json.dumps(_told(c), ensure_ascii=False) for c in categories)
         out.text(JSON, f"[{content}]\n")
+        # Readers of masks need the colours that mean no class.
+        names, colours = {c.name for c in categories}, [c.colour for c in categories]
+        for name, colour in (("ignored", COLOURS[255]), ("background", COLOURS[0])):
+            if any(colours) and name not in names and list(colour) not in colours:
+                text = f"{name}:{','.join(map(str, colour))}::\n{text}"
+    out.text(TEXT, HEADER + text)
 
 
 def _told(category: rows.Category) -> dict[str, Any]:

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from granum.loaders._voc_sets import stem
+from granum.loaders._voc_sets import file_name, stem
 from granum.loaders._voc_tree import CLASS, OBJECT
-from granum.loaders.base import blank, image_name, keep_columns
+from granum.loaders.base import blank, keep_columns
 from granum.loaders.writing import with_sizes
 from granum.schema import geometry, tables
 from granum.schema.tables import column, with_column
@@ -95,17 +95,18 @@ def _boxes(table: pa.Table) -> pa.Table:
     a box that is none (NaN, a negative side) goes."""
     valid, boxes = geometry.fixed_list(column(table, "bbox"))
     change = np.zeros(len(valid), bool)
+    limits = [-np.inf, -np.inf, 0.0, 0.0]
     if any(n in table.column_names for n in SHAPES):
         change |= ~valid & _is(table, "object")
     if "angle" in table.column_names:
         change |= valid & (np.asarray(table["angle"].fill_null(0), np.float64) != 0)
-    good = valid & (np.isfinite(boxes) & (np.nan_to_num(boxes) >= [-np.inf, -np.inf, 0, 0])).all(1)
+    good = valid & np.all(np.isfinite(boxes) & (boxes >= limits), axis=1)
     if not change.any() and (good == valid).all():
         return table
     boxes = np.where(good[:, None], boxes, np.nan)
     if change.any():
         boxes[change] = geometry.aabb(table.filter(pa.array(change)))
-    none = np.isnan(boxes).any(axis=1)
+    none = ~np.all(np.isfinite(boxes) & (boxes >= limits), axis=1)
     flat = pa.array(np.where(none[:, None], 0.0, boxes).ravel())
     values = pa.FixedSizeListArray.from_arrays(flat, 4, mask=pa.array(none))
     return with_column(table, "bbox", values)
@@ -149,7 +150,7 @@ def _maps(table: pa.Table, batch: Batch, dataset: Dataset) -> tuple[pa.Table, Bo
     taken: set[tuple[int, str]] = set()
     for i, value in zip(at.tolist(), values, strict=True):
         path = str(value["path"])
-        good = objects[i] and map_file(value, image_name(names[samples[i]]))
+        good = objects[i] and map_file(value, file_name(names[samples[i]]))
         if good and path not in seen:
             seen[path] = root is not None and Path(root, path).is_file()
         good = good and seen[path]

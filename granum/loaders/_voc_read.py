@@ -15,6 +15,7 @@ from granum.loaders._voc_sets import FLAGS, FOLDER, read_sets, stem
 from granum.loaders._voc_tree import (
     CLASS,
     OBJECT,
+    SPLITS,
     Images,
     Tree,
     instances,
@@ -30,11 +31,6 @@ from granum.store.media import IMAGE_SUFFIXES, image_size
 __all__ = ["Reader"]
 
 BATCH = 2048
-SPLITS = frozenset(
-    {"train", "training", "val", "valid", "validation", "test", "testing", "dev", "trainval"}
-)
-"""Folders that are splits, where there are no lists."""
-
 MAPS = rows.LabelMap
 
 
@@ -173,9 +169,10 @@ class Reader:
             if other:
                 message = f"<filename> is {told!r}; taken to be the image {key!r}"
                 self.intake.fault("conflicting-records", path, None, message)
-            if told is not None and told not in (key, key.rpartition("/")[2]):
+            last = key.rpartition("/")[2]
+            if told is not None and told not in (key, last, stem(key), stem(last)):
                 parsed.extra = {"filename": told, **(parsed.extra or {})}
-        found = self.images.find(file, name)
+        found = self.images.find(file, name, self.labels)
         media = file if found is None else found
         if key in self.keys:
             self.intake.fault("duplicate-key", path, None, f"a second sample {key!r}")

@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from granum.loaders.base import Intake
+from granum.loaders.base import Intake, image_name
 from granum.store.media import IMAGE_SUFFIXES
 from granum.store.out import Out
 
 __all__ = [
+    "FLAGS",
+    "FOLDER",
     "ListWriter",
     "Sets",
+    "file_name",
     "is_text",
     "numbered_lines",
     "read_sets",
@@ -40,6 +43,7 @@ FLAGS = {1: (True, None), -1: (False, None), 0: (True, True)}
 _ORDER = {"train": 0, "val": 1, "test": 2, "trainval": 4, "default": 5}
 _NUMBERS = re.compile(r"(.*\S)\s+([+-]?\d{1,9})")
 _NAME = re.compile(r"[\w-]+")
+_CONTROL = re.compile(r"[\x00-\x1f]")
 
 
 class _Codec:
@@ -100,6 +104,11 @@ def stem(name: str) -> str:
     """A file name without its image suffix."""
     head, dot, tail = name.rpartition(".")
     return head if dot and f".{tail.lower()}" in IMAGE_SUFFIXES and head[-1:] not in "/" else name
+
+
+def file_name(key: str) -> str:
+    """Where an image of this key goes in ``JPEGImages``; control characters as ``%XX``."""
+    return _CONTROL.sub(lambda m: spelled(m[0]), image_name(key))
 
 
 def stems(names: Iterable[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from granum.store.media import IMAGE_SUFFIXES, open_image
 __all__ = [
     "CLASS",
     "OBJECT",
+    "SPLITS",
     "Images",
     "Tree",
     "find_tree",
@@ -34,6 +35,11 @@ LABELS = ("Annotations", "annotations", "Annotation")
 IMAGES = ("JPEGImages", "images", "Images", "imgs")
 CLASS, OBJECT = "SegmentationClass", "SegmentationObject"
 SET_FOLDERS = ("Main", "Segmentation", "Layout", "Action")
+
+SPLITS = frozenset(
+    {"train", "training", "val", "valid", "validation", "test", "testing", "dev", "trainval"}
+)
+"""Folders that are splits, where there are no lists."""
 
 HEAD = 4096
 FEW = 100
@@ -112,11 +118,15 @@ class Images:
                 base = name.rpartition("/")[2]
                 self._by_base[base] = None if base in self._by_base else name
 
-    def find(self, key: str, label: str) -> str | None:
-        """The file of a sample: by its key, its label file's name, or its last component."""
+    def find(self, key: str, label: str, labels: Container[str]) -> str | None:
+        """The file of a sample: by its key, its label file's name, or its last component (where
+        one image has that, and it is not that of another of ``labels``)."""
         if key in self.files:
             return key
-        return self.by_stem.get(label) or self._by_base.get(key.rpartition("/")[2])
+        if label in self.by_stem:
+            return self.by_stem[label]
+        found = self._by_base.get(key.rpartition("/")[2])
+        return None if found is None or stem(found) in labels else found
 
     def key(self, label: str, filename: str | None) -> tuple[str, bool]:
         """The key of the sample of a label file, and whether ``filename`` is of another image.
@@ -200,7 +210,8 @@ def looks_like(root: Path) -> str | None:
             why = _looks_like_tree(base)
             if why is not None:
                 return why if base == root else f"{base.name}: {why}"
-        for path in _two_levels(root):
+        splits = [root / e.name for e in _entries(root, FEW) if e.name in SPLITS and e.is_dir()]
+        for path in (root, *sorted(splits)):
             name = _first_label(path)
             if name is not None:
                 return f"{name} is a VOC annotation"

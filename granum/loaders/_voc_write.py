@@ -13,9 +13,8 @@ from granum.errors import FormatError
 from granum.loaders._voc_build import object_xml, sample_xml
 from granum.loaders._voc_classes import write_classes
 from granum.loaders._voc_parse import FLAGS as FLAG_COLUMNS
-from granum.loaders._voc_sets import FLAGS, FOLDER, ListWriter, stems
+from granum.loaders._voc_sets import FLAGS, FOLDER, ListWriter, file_name, stems
 from granum.loaders._voc_tree import OBJECT, Images
-from granum.loaders.base import image_name
 from granum.schema import geometry
 from granum.schema.attributes import attribute_dicts
 from granum.schema.tables import column
@@ -32,7 +31,7 @@ def write_tree(dataset: Dataset, out: Out, one: bool) -> None:
     """Write a dataset that was projected; ``one``: corners are pixels counted from 1."""
     write_classes(dataset.categories, out)
     keys = dataset.samples(["key"])["key"].to_pylist()
-    names = [image_name(k) for k in keys]
+    names = [file_name(k) for k in keys]
     labels = stems(names)
     lists = ListWriter()
     classes = dataset.category_names()

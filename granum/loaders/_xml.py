@@ -8,7 +8,7 @@ not well-formed raises ``FormatError`` with line and column.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -33,7 +33,7 @@ class Element:
     attributes: dict[str, str]
     line: int
     text: str = ""
-    children: list[Element] = field(default_factory=list)
+    children: list[Element] | tuple[()] = ()
 
     def find(self, tag: str) -> Element | None:
         """The first child of this name."""
@@ -57,15 +57,12 @@ class _RefusedError(Exception):
 
 
 class _Builder:
-    """Expat's handlers. With ``wanted``, elements of those names are put to ``done`` when they
-    end and nothing else is kept; without, ``done`` gets the root."""
+    """Expat's handlers; the root is put to ``done`` when it ends."""
 
-    def __init__(self, wanted: Collection[str] | None) -> None:
-        self.root: str | None = None
+    def __init__(self) -> None:
         self.done: list[Element] = []
         self.open: list[Element] = []
-        self.wanted = wanted
-        self.kept_from: int | None = None if wanted is not None else 0
+        self.root: str | None = None
         self.parser = parser = expat.ParserCreate()
         parser.buffer_text = True
         parser.StartElementHandler = self.start
@@ -75,26 +72,27 @@ class _Builder:
         parser.SkippedEntityHandler = self.skipped
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
-        depth = len(self.open)
-        self.root = self.root or tag
-        if depth >= MAX_DEPTH:
-            raise _RefusedError(f"elements nested more than {MAX_DEPTH} deep")
         element = Element(tag, attributes, self.parser.CurrentLineNumber)
-        if self.kept_from is None and self.wanted is not None and tag in self.wanted:
-            self.kept_from = depth
-        if self.kept_from is not None and depth > self.kept_from:
-            self.open[-1].children.append(element)
-        self.open.append(element)
+        above = self.open
+        if above:
+            owner = above[-1]
+            if owner.children:
+                owner.children.append(element)
+            else:
+                owner.children = [element]
+            if len(above) >= MAX_DEPTH:
+                raise _RefusedError(f"elements nested more than {MAX_DEPTH} deep")
+        else:
+            self.root = tag
+        above.append(element)
 
     def end(self, tag: str) -> None:
         element = self.open.pop()
-        if self.kept_from == len(self.open):
+        if not self.open:
             self.done.append(element)
-            self.kept_from = None
 
     def text(self, data: str) -> None:
-        if self.kept_from is not None:
-            self.open[-1].text += data
+        self.open[-1].text += data
 
     def entity(self, name: str, *_: Any) -> None:
         raise _RefusedError(f"it declares the entity {name!r}; files with entities are not read")
@@ -122,13 +120,40 @@ class _Builder:
             ) from error
 
 
+class _Streaming(_Builder):
+    """Puts elements of the names ``wanted`` to ``done`` when they end, and keeps nothing else."""
+
+    def __init__(self, wanted: Collection[str]) -> None:
+        super().__init__()
+        self.wanted = wanted
+        self.kept_from: int | None = None
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        super().start(tag, attributes)
+        if self.kept_from is None:
+            if len(self.open) > 1:
+                self.open[-2].children = ()
+            if tag in self.wanted:
+                self.kept_from = len(self.open)
+
+    def end(self, tag: str) -> None:
+        if self.kept_from == len(self.open):
+            self.done.append(self.open[-1])
+            self.kept_from = None
+        self.open.pop()
+
+    def text(self, data: str) -> None:
+        if self.kept_from is not None:
+            super().text(data)
+
+
 def parse_xml(content: bytes, path: str | Path) -> Element:
     """The root element of ``content``; ``path`` is for messages.
 
     Raises:
         FormatError: not well-formed XML, or one that declares entities.
     """
-    builder = _Builder(None)
+    builder = _Builder()
     builder.feed(content, True, path)
     return builder.done[0]
 
@@ -153,7 +178,7 @@ def iter_xml(path: Path, tags: Collection[str]) -> Iterator[Element]:
     Raises:
         FormatError: as ``read_xml``, when the fault is reached.
     """
-    builder = _Builder(tags)
+    builder = _Streaming(tags)
     try:
         with path.open("rb") as file:
             while chunk := file.read(CHUNK):
@@ -170,7 +195,7 @@ def root_tag(path: Path) -> str | None:
 
     Never raises: for sniffing.
     """
-    builder = _Builder(())
+    builder = _Streaming(())
     try:
         with path.open("rb") as file:
             builder.feed(file.read(PROLOGUE), False, path)

@@ -138,7 +138,7 @@ class _Check:
         chosen = array.take(pa.array(at))
         size = np.asarray(chosen.field("size").flatten(), np.int64).reshape(-1, 2)
         counts = chosen.field("counts")
-        sums, broken = _rle_sums(counts)
+        sums, broken, odd = _rle_facts(counts)
 
         def everywhere(bad: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
             out = np.zeros(self.table.num_rows, bool)
@@ -171,6 +171,13 @@ class _Check:
                 f"image of {stated[row_of[r]].tolist()} (height, width)"
             ),
             drop_rle,
+        )
+
+        self.fault(
+            "rle-not-canonical",
+            everywhere(odd & ~broken & ~mismatch),
+            lambda r: "the RLE has a run of length 0, or a number longer than it need be",
+            _canonical,
         )
 
     def boxes(self) -> None:
@@ -212,28 +219,46 @@ def _with_missing(samples: pa.Table, name: str) -> npt.NDArray[np.int64]:
     return np.append(np.asarray(column(samples, name).fill_null(0), np.int64), 0)
 
 
-def _rle_sums(counts: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Pixels of each RLE, and which cannot be decoded."""
+def _rle_facts(counts: pa.Array) -> tuple[Rows, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Pixels of each RLE, which cannot be decoded, and which do not re-encode to themselves."""
     strings = counts.to_pylist()
     offsets = np.concatenate([[0], np.cumsum([len(s) for s in strings])]).astype(np.int64)
-    broken = np.zeros(len(strings), bool)
+    broken, odd = np.zeros(len(strings), bool), np.zeros(len(strings), bool)
     try:
         values, begin = geometry.rle_counts_many(b"".join(strings), offsets)
-        sums = np.concatenate([[0], np.cumsum(values)])
-        totals = sums[begin[1:]] - sums[begin[:-1]]
-        low = np.zeros(len(strings), bool)
-        if len(values) and values.min() < 0:
-            low[np.searchsorted(begin, np.flatnonzero(values < 0), side="right") - 1] = True
-        return totals, low
     except ValueError:
         totals = np.zeros(len(strings), np.int64)
         for i, one in enumerate(strings):
             try:
-                runs = geometry.rle_counts(one)
-                totals[i], broken[i] = runs.sum(), bool((runs < 0).any())
+                geometry.rle_counts(one)
             except ValueError:
                 broken[i] = True
-        return totals, broken
+                continue
+            found = _rle_facts(counts.slice(i, 1))
+            totals[i], broken[i], odd[i] = (part[0] for part in found)
+        return totals, broken, odd
+    sums = np.concatenate([[0], np.cumsum(values)])
+    totals = sums[begin[1:]] - sums[begin[:-1]]
+
+    def rows_of(bad: npt.NDArray[np.bool_], bounds: Rows) -> Rows:
+        return np.searchsorted(bounds, np.flatnonzero(bad), side="right") - 1
+
+    broken[rows_of(values < 0, begin)] = True
+    first = np.zeros(len(values), bool)
+    first[begin[:-1][begin[:-1] < len(values)]] = True
+    odd[rows_of((values == 0) & ~first, begin)] = True
+    odd[rows_of(geometry.rle_overlong(b"".join(strings)), offsets)] = True
+    return totals, broken, odd
+
+
+def _canonical(table: pa.Table, at: Rows) -> pa.Table:
+    """RLEs encoded anew from their pixels."""
+    listed = table["rle"].to_pylist()
+    for row in at.tolist():
+        rle = listed[row]
+        _, counts = geometry.encode_mask(geometry.rle_decode(rle["size"], rle["counts"]))
+        listed[row] = {**rle, "counts": counts}
+    return with_column(table, "rle", rows.column_array(listed, table["rle"].type))
 
 
 def _set_boxes(table: pa.Table, at: Rows, boxes: npt.NDArray[np.float64]) -> pa.Table:

@@ -48,7 +48,7 @@ from granum.loaders._hf_facts import (
 )
 from granum.loaders._hf_files import Shard, shards, sniff_hf
 from granum.loaders._hf_plan import Plan, caption_column, make_plan
-from granum.loaders._hf_project import Pixels, read_groups, without_places, write_groups
+from granum.loaders._hf_project import Kept, Pixels, read_groups, write_groups
 from granum.loaders._hf_read import BoxFormat, RecordReader, declared, locations
 from granum.loaders._hf_samples import MEDIA, Keys, further_images, incoming, media_array
 from granum.loaders._hf_write import record_schema, records
@@ -75,12 +75,12 @@ class HuggingFace(Format):
     name = "hf"
     title = "Hugging Face datasets (Parquet, save_to_disk)"
     spec = "https://huggingface.co/docs/datasets/object_detection"
-    keeps = losses.NAMES - {"layers"}
+    keeps = losses.NAMES - {"layers", "record"}
     tolerance = {"bbox": 1e-6, "polygons": 1e-6, "polyline": 1e-6, "keypoints": 1e-6}  # noqa: RUF012
     checked = "real data"
 
     def __init__(self) -> None:
-        self._pixels = Pixels()
+        self._kept, self._pixels = Kept(), Pixels()
 
     def sniff(self, root: Path) -> str | None:
         return sniff_hf(root)
@@ -168,7 +168,7 @@ class HuggingFace(Format):
         unit: Literal["pixel", "keep"] = "pixel",
         embed: bool = False,
     ) -> Batch:
-        batch = without_places(batch)
+        batch = self._kept(batch, dataset)
         return self._pixels(batch, dataset) if unit == "pixel" else batch
 
     def write(

@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import Literal
 
 from granum.errors import FormatError, UsageError
-from granum.loaders._hf_project import Pixels, without_places
+from granum.loaders._hf_project import Kept, Pixels
 from granum.loaders._hf_read import BoxFormat
 from granum.loaders._image_lists import class_lists, read_lists, sniff_lists
 from granum.loaders._image_read import Records, read_folders, sniff_metadata
@@ -47,13 +47,12 @@ from granum.loaders._image_write import (
     Layout,
     Metadata,
     class_folders,
-    empty_texts,
     require_classes,
     to_classes,
     write_classes,
     write_metadata,
 )
-from granum.loaders._metadata_write import check_json
+from granum.loaders._metadata_write import sayable
 from granum.loaders.base import Format, Intake, formats
 from granum.schema import losses
 from granum.store.builder import Incoming
@@ -71,13 +70,13 @@ class ImageFolder(Format):
     name = "image_folder"
     title = "Images in class folders, or with metadata files (HF ImageFolder)"
     spec = "https://huggingface.co/docs/datasets/image_dataset"
-    keeps = losses.NAMES - {"layers"}
+    keeps = losses.NAMES - {"layers", "record"}
     tolerance = {"bbox": 1e-6, "polygons": 1e-6, "polyline": 1e-6, "keypoints": 1e-6}  # noqa: RUF012
     media_is_data = True
     checked = "fixture"
 
     def __init__(self) -> None:
-        self._pixels = Pixels()
+        self._kept, self._pixels = Kept(), Pixels()
         self._chosen: tuple[Dataset, str] | None = None
         self._paths: list[list[str]] | None = None
 
@@ -135,15 +134,13 @@ class ImageFolder(Format):
             if dataset.groups.num_rows:
                 raise UsageError("class folders cannot hold groups; --layout metadata")
             return to_classes(batch)
-        batch = without_places(batch)
+        batch = self._kept(batch, dataset)
         if unit == "pixel":
             batch = self._pixels(batch, dataset)
-        if metadata != "parquet":
-            check_json(batch.samples)
-            check_json(batch.annotations)
-        if metadata == "csv" and empty_texts(batch, dataset):
-            raise UsageError("CSV cannot tell an empty text from none: --metadata jsonl")
-        return batch
+        if metadata == "parquet":
+            return batch
+        annotations = sayable(batch.annotations, metadata)
+        return Batch(sayable(batch.samples, metadata), annotations, batch.start)
 
     def _layout(self, dataset: Dataset, layout: str) -> str:
         """The layout, chosen once per dataset."""

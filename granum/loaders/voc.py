@@ -29,9 +29,10 @@ import pyarrow as pa
 
 from granum.loaders._voc_project import project
 from granum.loaders._voc_read import Reader
+from granum.loaders._voc_sets import file_name
 from granum.loaders._voc_tree import find_tree, looks_like
 from granum.loaders._voc_write import write_tree
-from granum.loaders.base import Format, Intake, formats, image_name
+from granum.loaders.base import Format, Intake, formats
 from granum.store.builder import Incoming
 from granum.store.dataset import Dataset
 from granum.store.out import Out
@@ -120,4 +121,4 @@ class Voc(Format):
 
     def image_names(self, dataset: Dataset) -> Iterator[Sequence[str]]:
         for batch in dataset.iter_batches():
-            yield [f"JPEGImages/{image_name(k)}" for k in batch.samples["key"].to_pylist()]
+            yield [f"JPEGImages/{file_name(k)}" for k in batch.samples["key"].to_pylist()]

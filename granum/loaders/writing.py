@@ -38,7 +38,7 @@ def account(dataset: Dataset, format_: Format, options: Mapping[str, Any]) -> lo
             batch.samples, batch.start, batch.annotations, kept.annotations, kept.samples
         )
     meter.categories(dataset.categories, format_.project_categories(dataset.categories))
-    groups = dataset.groups["key"].to_pylist()
+    groups = _groups(dataset)
     meter.whole(
         "groups", "group", len(groups), 0 if "group" in format_.keeps else len(groups), groups
     )
@@ -47,6 +47,16 @@ def account(dataset: Dataset, format_: Format, options: Mapping[str, Any]) -> lo
         kept_layers = "layers" in format_.keeps
         meter.whole("layers", "layers", len(others), 0 if kept_layers else len(others), others)
     return report
+
+
+def _groups(dataset: Dataset) -> list[str]:
+    """Keys of the groups that matter: of a selection, those that its rows refer to."""
+    keys: list[str] = dataset.groups["key"].to_pylist()
+    if not dataset.meta.selected or not keys:
+        return keys
+    used = {*dataset.samples(["group"])["group"].unique().to_pylist()}
+    used |= {*dataset.annotations(["group"])["group"].unique().to_pylist()}
+    return [key for row, key in enumerate(keys) if row in used]
 
 
 def _filled(dataset: Dataset, layer: str) -> bool:

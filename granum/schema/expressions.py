@@ -6,8 +6,8 @@
 
 Names are columns of samples or of annotations (``sample.NAME`` / ``annotation.NAME`` where both
 have it). ``category``, ``kind``, ``split`` compare as names; ``attr.NAME`` reads an attribute in
-either form, ``col.NAME`` a derived column; ``bbox.x|y|w|h``; ``is None`` asks for absence. A comparison with an absent value is
-false. Nothing is evaluated by Python itself.
+either form, ``col.NAME`` a derived column; ``bbox.x|y|w|h``; ``is None`` asks for absence. A
+comparison with an absent value is false. Nothing is evaluated by Python itself.
 """
 
 from __future__ import annotations

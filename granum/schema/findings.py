@@ -77,16 +77,17 @@ CODES: dict[str, Code] = {
     ),
     "duplicate-row": Code("warning", "a row of a label file stands there twice", KEPT, KEPT),
     "duplicate-segment-id": Code(
-        "error", "two segments of an image have one id", "keeps the first only", "keeps the first only"
+        "error",
+        "two segments of an image have one id",
+        "keeps the first only",
+        "keeps the first only",
     ),
     "empty-mask": Code("warning", "a mask without a pixel", KEPT, KEPT),
     "file-missing": Code("error", "a media file is absent", KEPT, KEPT),
     "file-not-read": Code(
         "warning", "a file in the tree that this format does not read", KEPT, KEPT
     ),
-    "mask-size-mismatch": Code(
-        "error", "a mask image has another size than its image", KEPT, KEPT
-    ),
+    "mask-size-mismatch": Code("error", "a mask image has another size than its image", KEPT, KEPT),
     "malformed-xml": Code("error", "an XML file that cannot be parsed"),
     "missing-annotation-id": Code("error", "an annotation has no id", fix="numbers it"),
     "missing-area": Code("warning", "an annotation has no area", KEPT, "takes it from mask or box"),

@@ -29,6 +29,7 @@ __all__ = [
     "rle_counts_many",
     "rle_decode",
     "rle_encode_counts",
+    "rle_overlong",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -132,7 +133,9 @@ def areas(annotations: pa.Table) -> Floats:
         for i, parts in enumerate(annotations["polygons"].to_pylist()):
             if parts:
                 out[i] = sum(
-                    polygon_area(r[: len(r) // 2 * 2]) * (-1 if k else 1) for part in parts for k, r in enumerate(part)
+                    polygon_area(r[: len(r) // 2 * 2]) * (-1 if k else 1)
+                    for part in parts
+                    for k, r in enumerate(part)
                 )
     if "rle" in annotations.column_names:
         for i, rle in enumerate(annotations["rle"].to_pylist()):
@@ -271,6 +274,20 @@ def rle_counts_many(
             own = np.maximum.accumulate(np.where(first, np.arange(len(at)), 0))
             values[at] = total - base[own]
     return values, begin
+
+
+def rle_overlong(data: bytes) -> Mask:
+    """For each byte of compressed RLEs, whether it ends a number that is written longer than it
+    need be (such a string does not re-encode to itself)."""
+    raw = np.frombuffer(data, np.uint8).astype(np.int64) - 48
+    out = np.zeros(len(raw), bool)
+    if len(raw) < 2:
+        return out
+    before, last = raw[:-1], raw[1:]
+    ends = (before & 0x20 != 0) & (last & 0x20 == 0)
+    sign = before & 0x10 != 0
+    out[1:] = ends & np.where(sign, last & 0x1F == 0x1F, last & 0x1F == 0)
+    return out
 
 
 def rle_encode_counts(counts: Sequence[int] | npt.NDArray[Any]) -> bytes:

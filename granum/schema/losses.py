@@ -254,7 +254,7 @@ class Meter:
     ) -> None:
         there = place >= 0
         everything = bool(there.all()) and np.array_equal(place, np.arange(after.num_rows))
-        masked = _masked(after, place)
+        remade = _remade(before, after, place)
         for kind, of_kind in kinds.items():
             row = self._row(table, kind, "*", whole or kind)
             self._count(row, of_kind, there, np.zeros(len(there), bool), ids)
@@ -280,7 +280,8 @@ class Meter:
                 within = ~same & (diff <= self.tolerance.get(name, 0.0))
                 same, within = same & there, within & there
             if reported == "mask":
-                within |= ~same & masked  # in another form
+                # In another form, which the row did not have before.
+                within = within | (remade & ~same & ~_filled(after, place, (name,)))
             for kind, of_kind in kinds.items():
                 if (of_kind & given).any():
                     row = self._row(table, kind, name, reported)
@@ -303,13 +304,26 @@ class Meter:
             row.examples += [str(ids[i]) for i in lost[: EXAMPLES - len(row.examples)]]
 
 
-def _masked(after: pa.Table, place: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Which rows have a mask afterwards, in any form."""
-    forms = [n for n in ("polygons", "rle", "map") if n in after.column_names]
+def _filled(
+    after: pa.Table, place: npt.NDArray[np.int64], names: Iterable[str]
+) -> npt.NDArray[np.bool_]:
+    """Which rows have one of these columns afterwards."""
     found = np.zeros(after.num_rows + 1, bool)
-    for name in forms:
-        found[:-1] |= np.asarray(after[name].is_valid())
+    for name in names:
+        if name in after.column_names:
+            found[:-1] |= np.asarray(after[name].is_valid())
     return found[place]
+
+
+def _remade(
+    before: pa.Table, after: pa.Table, place: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Which rows have their mask in a form that they did not have before."""
+    found = np.zeros(before.num_rows, bool)
+    here = np.arange(before.num_rows)
+    for name in ("polygons", "rle", "map"):
+        found |= _filled(after, place, (name,)) & ~_filled(before, here, (name,))
+    return found
 
 
 def _places(before: pa.ChunkedArray, after: pa.ChunkedArray) -> npt.NDArray[np.int64]:

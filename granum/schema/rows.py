@@ -29,6 +29,7 @@ __all__ = [
     "annotations_from_table",
     "annotations_to_table",
     "categories_from_table",
+    "column_array",
     "groups_from_table",
     "objects_to_table",
     "samples_from_table",
@@ -243,20 +244,22 @@ def objects_to_table(objects: Sequence[Any], schema: pa.Schema) -> pa.Table:
     for column in schema:
         values = [_plain(column.name, getattr(o, column.name)) for o in objects]
         try:
-            columns[column.name] = _array(values, column.type)
+            columns[column.name] = column_array(values, column.type)
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
             raise ValueError(f"column {column.name!r}: {error}") from error
     return pa.table(columns, schema=schema)
 
 
-def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+def column_array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """Python values as an array of a schema type, dictionaries and structs included."""
     if not any(v is not None for v in values):
         return pa.nulls(len(values), kind)
     if pa.types.is_dictionary(kind):
         return pa.array(values, kind.value_type).dictionary_encode().cast(kind)
     if pa.types.is_struct(kind):
         children = [
-            _array([None if v is None else v.get(f.name) for v in values], f.type) for f in kind
+            column_array([None if v is None else v.get(f.name) for v in values], f.type)
+            for f in kind
         ]
         mask = pa.array([v is None for v in values])
         return pa.StructArray.from_arrays(children, fields=list(kind), mask=mask)
@@ -316,7 +319,7 @@ def _from_table(table: pa.Table, kind: type, attributes: bool = False) -> list[A
             elif name in _NESTED:
                 value = _NESTED[name](**value)
                 if isinstance(value, Rle):
-                    value.size = tuple(value.size)
+                    value.size = (value.size[0], value.size[1])
             elif name in ("bbox", "box3d"):
                 value = tuple(value)
             values[name] = value

@@ -75,7 +75,8 @@ def add_layer(
     place = np.where(rows < 0, len(dataset), rows)
     order = np.argsort(place, kind="stable")
     table, place = table.take(pa.array(order)), place[order]
-    token, parts = disk.Store.token(), []
+    token = disk.Store.token()
+    parts: list[dict[str, Any] | None] = []
     for number, part in enumerate(dataset.parts):
         last = number == len(dataset.parts) - 1
         first = int(np.searchsorted(place, part.start))

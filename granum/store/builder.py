@@ -111,7 +111,8 @@ class _Builder:
             self._next_id = max(self._next_id, int(ids.max(initial=0)) + 1)
         sample = column(table, "sample")
         at = np.asarray(sample.fill_null(samples), np.int64)
-        if n and (at.min() < 0 or at.max() > samples):
+        highest = pc.max(sample).as_py()
+        if n and (at.min() < 0 or (highest is not None and highest >= samples)):
             raise ValueError(f"annotations name sample rows outside 0..{samples - 1}")
         if n and np.any(at[1:] < at[:-1]):
             order = np.argsort(at, kind="stable")
@@ -278,7 +279,10 @@ class StoreBuilder(_Builder):
             "parts": [w["samples"] for w in written],
             "layers": {
                 name: {
-                    "producer": None, "parent": None, "mode": "add", "created": None,
+                    "producer": None,
+                    "parent": None,
+                    "mode": "add",
+                    "created": None,
                     **info,
                     **meta.layers.get(name, {}),
                     "parts": [w.get("layers", {}).get(name) for w in written],

@@ -44,6 +44,7 @@ class Meta:
         lineage: what was done to get here, oldest first.
         store: the store it was read from, where it was.
         chosen: whether the user chose ``layer`` (the others are then no loss).
+        selected: whether samples were left out (groups without samples are then no loss).
     """
 
     layers: Mapping[str, Mapping[str, Any]] = field(
@@ -56,6 +57,7 @@ class Meta:
     lineage: Sequence[Mapping[str, Any]] = ()
     store: Store | None = None
     chosen: bool = False
+    selected: bool = False
 
 
 class Dataset:
@@ -263,7 +265,8 @@ class Dataset:
             raise IndexError(f"rows must be in 0..{len(self) - 1}")
         if len(np.unique(chosen)) != len(chosen):
             raise UsageError("a sample may be selected only once (keys are unique)")
-        return self._derived(select_parts(self.parts, chosen))
+        out = self._derived(select_parts(self.parts, chosen))
+        return out._with(meta=replace(out.meta, selected=True))
 
     def filter(self, where: str | None = None, *, drop_empty: bool = False) -> Dataset:
         """Keep what ``where`` says: ``"split == 'train'"`` keeps samples, ``"area > 100 and
@@ -444,7 +447,7 @@ class Dataset:
 
         return to_polars(self, table)
 
-    def to_coco(self) -> Any:
+    def to_coco(self, *, allow_loss: Iterable[str] = ()) -> Any:
         """A ``pycocotools.coco.COCO`` of the current layer.
 
         Raises:
@@ -452,7 +455,7 @@ class Dataset:
         """
         from granum.store.export import to_coco
 
-        return to_coco(self)
+        return to_coco(self, allow_loss)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Dataset:
         """Write a store; returns it opened."""

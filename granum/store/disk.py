@@ -125,7 +125,7 @@ class Store:
         file = folder / f"manifest-{number:06d}.json"
         try:
             manifest = json.loads(file.read_bytes())
-            version = manifest["granum_schema"]
+            version = int(manifest["granum_schema"])
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{file} is damaged: {error}") from error
         if version > tables.VERSION:

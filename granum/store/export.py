@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,7 +74,8 @@ def to_hf(dataset: Dataset) -> datasets.Dataset:
     """See ``Dataset.to_hf``."""
     import datasets as hf
 
-    return hf.Dataset(hf.table.InMemoryTable(nested_table(dataset)))
+    make: Any = hf.Dataset
+    return make(hf.table.InMemoryTable(nested_table(dataset)))
 
 
 def to_polars(dataset: Dataset, name: str) -> polars.DataFrame:
@@ -87,6 +89,20 @@ def to_polars(dataset: Dataset, name: str) -> polars.DataFrame:
     return frame
 
 
-def to_coco(dataset: Dataset) -> Any:
+def to_coco(dataset: Dataset, allow_loss: Iterable[str]) -> Any:
     """See ``Dataset.to_coco``."""
-    raise NotImplementedError
+    import json
+    import tempfile
+    from pathlib import Path
+
+    from pycocotools.coco import COCO
+
+    from granum.loaders.writing import write_dataset
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "coco.json"
+        write_dataset(dataset, path, "coco", allow_loss=allow_loss)
+        out = COCO()
+        out.dataset = json.loads(path.read_bytes())
+    out.createIndex()
+    return out

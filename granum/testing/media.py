@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pyarrow as pa
 from granum.schema import tables
 from granum.schema.tables import with_column
 from granum.store.dataset import Dataset, Meta
-from granum.store.parts import Batch
+from granum.store.parts import Batch, Part
 
 __all__ = ["png", "with_maps", "with_media"]
 
@@ -106,8 +108,7 @@ def _striped(size: tuple[int, int], listed: list[tuple[str, int]]) -> bytes:
     return _encoded(pixels.astype(np.uint8))
 
 
-def _moved(dataset: Dataset, parts: Any, **roots: Path) -> Dataset:
-    from dataclasses import replace
-
-    meta: Meta = replace(dataset.meta, **{k: str(v) for k, v in roots.items()})
+def _moved(dataset: Dataset, parts: Iterable[Part], **roots: Any) -> Dataset:
+    changes: dict[str, Any] = {k: str(v) for k, v in roots.items()}
+    meta: Meta = replace(dataset.meta, **changes)
     return Dataset(parts, dataset.categories, dataset.groups, dataset.sources, meta)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from granum.loaders.base import Format
 from granum.schema.losses import LossReport, LossRow
 from granum.store.dataset import Dataset
+from granum.testing.masks import FORMS, remade
 from granum.testing.sides import Row, Side, gap, side, sizes
 
 __all__ = ["recount"]
@@ -44,10 +45,15 @@ def recount(
         "categories": list(_categories(a, p, b)),
         "annotations": list(_annotations(a, p, b, layer)),
     }
-    wrong = []
+    roots = [d.meta.map_root or d.meta.media_root for d in (before, back)]
+
+    def same_mask(form: str, x: Row, y: Row) -> bool:
+        return y.get(form) is None and remade(form, x, y, known.get(x["key"]), roots)
+
+    wrong: list[str] = []
     for row in report.rows:
         if row.table in pairs and (row.name is not None or row.column in FACTS):
-            wrong += _wrong(row, pairs[row.table], format_)
+            wrong += _wrong(row, pairs[row.table], format_, same_mask)
     return [*wrong, *_whole(report, a, b, layer)]
 
 
@@ -80,21 +86,25 @@ def _annotations(a: Side, p: Side, b: Side, layer: str) -> Iterator[Pair]:
         yield row, rows[i] if i < len(rows) else None
 
 
-def _wrong(row: LossRow, pairs: list[Pair], format_: Format) -> Iterator[str]:
+def _wrong(
+    row: LossRow,
+    pairs: list[Pair],
+    format_: Format,
+    same_mask: Callable[[str, Row, Row], bool],
+) -> Iterator[str]:
     mine = [(x, y) for x, y in pairs if row.table != "annotations" or x.get("kind") == row.kind]
-    if row.column == "*":
-        counted = [len(mine), sum(y is not None for _, y in mine), 0]
-    else:
-        counted = [0, 0, 0]
-        tolerance = format_.tolerance.get(row.column, 0.0)
-        for x, y in mine:
-            value, found = _values(row, x, y)
-            if value is None:
-                continue
-            away = float("inf") if y is None else gap(value, found)
-            counted[0] += 1
-            counted[1] += away == 0
-            counted[2] += 0 < away <= tolerance
+    counted: list[int] = [0, 0, 0]
+    tolerance = format_.tolerance.get(row.column, 0.0)
+    for x, y in mine:
+        value, found = (x, y) if row.column == "*" else _values(row, x, y)
+        if value is None:
+            continue
+        away = 0.0 if row.column == "*" and y is not None else gap(value, found)
+        within = bool(0 < away <= tolerance)
+        if away and y is not None and row.column in FORMS:
+            within = within or same_mask(row.column, x, y)
+        for i, counts in enumerate((True, away == 0, within)):
+            counted[i] += counts
     said = [row.total, row.kept, row.changed]
     if row.name is None and not row.kept + row.changed:
         return  # bookkeeping that is said to be lost may come back by chance

@@ -121,6 +121,7 @@ def side(dataset: Dataset, known: Mapping[str, Size], named: pa.Table | None = N
                     _to_pixels(row, known[sample["key"]])
             elif row["group"] is not None:
                 place = ("group", row["group"])
+            row["key"] = place[1]
             places.setdefault(place, []).append(row)
         if places:
             out.layers[layer] = places

@@ -127,8 +127,10 @@ _OBJECTS: dict[str, Make] = {
     "box3d": one(thing(box3d=tuple(float(i) for i in range(9)))),
 }
 
-_FLAGS = ("crowd", "ignore", "group_of", "occluded", "truncated", "depiction", "inside")
-_FLAGS += ("difficult", "keyframe", "outside", "exhaustive", "present")
+_FLAGS = (
+    *("crowd", "ignore", "group_of", "occluded", "truncated", "depiction", "inside"),
+    *("difficult", "keyframe", "outside", "exhaustive", "present"),
+)
 
 _COLUMNS: dict[str, Make] = {
     **{

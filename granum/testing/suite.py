@@ -154,7 +154,8 @@ class FormatSuite:
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
         )
-        configured(given(strategy)(test))()
+        drawn: Any = given
+        configured(drawn(strategy)(test))()
 
     # ------------------------------------------------------------------ the promise
 

@@ -124,6 +124,7 @@ def look_alikes(categories: Iterable[Category]) -> list[list[str]]:
         found.setdefault((space, re.sub(r"[\s_\-]+", "", name.casefold())), {})[name] = None
     for space, plain in sorted(found, key=lambda k: len(k[1])):
         endings = [plain + "s", plain + "es", *([plain[:-1] + "ies"] if plain[-1:] == "y" else [])]
-        for plural in endings if len(plain) > 2 else []:
-            found[space, plain] |= found.pop((space, plural), {})
+        if len(plain) > 2 and (space, plain) in found:
+            for plural in endings:
+                found[space, plain] |= found.pop((space, plural), {})
     return [list(names) for names in found.values() if len(names) > 1]

@@ -36,6 +36,8 @@ Mask = npt.NDArray[np.bool_]
 Roots = tuple[str | None, str | None]
 """The folders that paths of a and of b are relative to."""
 
+Attributes = dict[str, Any] | None
+
 MASKS = ("polygons", "rle", "map")
 
 OWN_CATEGORY = "col./category"
@@ -236,27 +238,31 @@ def _attributes(a: pa.Table, b: pa.Table) -> Mask:
                     out |= np.asarray(table[name].is_valid())
     out |= differences(column(a, "attributes"), column(b, "attributes")) > 0
     rows = np.flatnonzero(out)
-    if len(rows):
-        out[rows] = [bool(names) for names in attribute_changes(a, b, rows)]
+    for row, (one, two) in zip(rows.tolist(), _dicts(a, b, rows), strict=True):
+        # An empty object is not the absence of one.
+        out[row] = (one is None) != (two is None) or bool(_names(one, two))
     return out
 
 
 def attribute_changes(a: pa.Table, b: pa.Table, rows: Ints) -> list[list[str]]:
     """For each of ``rows`` the names of the attributes that differ."""
+    return [_names(one, two) for one, two in _dicts(a, b, rows)]
 
-    def dicts(table: pa.Table) -> list[dict[str, Any] | None]:
+
+def _dicts(a: pa.Table, b: pa.Table, rows: Ints) -> Iterable[tuple[Attributes, Attributes]]:
+    """The attributes of ``rows`` on both sides, from both forms."""
+    found: list[list[Attributes]] = []
+    for table in (a, b):
         names = [n for n in table.column_names if n == "attributes" or n.startswith(PREFIX)]
-        if not names:
-            return [None] * len(rows)
-        return attribute_dicts(table.select(names).take(pa.array(rows)))
+        taken = table.select(names).take(pa.array(rows)) if names and len(rows) else None
+        found.append([None] * len(rows) if taken is None else attribute_dicts(taken))
+    return zip(*found, strict=True)
 
+
+def _names(one: Attributes, two: Attributes) -> list[str]:
     absent = object()
-    out = []
-    for one, two in zip(dicts(a), dicts(b), strict=True):
-        x, y = one or {}, two or {}
-        names = [n for n in {**x, **y} if not _same(x.get(n, absent), y.get(n, absent))]
-        out.append(sorted(names))
-    return out
+    x, y = one or {}, two or {}
+    return sorted(n for n in {**x, **y} if not _same(x.get(n, absent), y.get(n, absent)))
 
 
 def _same(x: Any, y: Any) -> bool:

@@ -18,20 +18,18 @@ from granum.verbs._categories import look_alikes, table_of
 from granum.verbs._content import gather_samples
 from granum.verbs._inputs import some
 from granum.verbs._joining import (
-    Shapes,
-    Twins,
+    conflicts,
     fill_rows,
     joined_part,
-    learn,
     same_images,
     sample_conflicts,
-    twins,
 )
 from granum.verbs._labels import Labels
 from granum.verbs._prepare import common_roots, forgetful, prefixed, rerooted
 from granum.verbs._shift import Shift
 from granum.verbs._survey import Survey, survey
 from granum.verbs._taken import SourceIds, kept_part, left_out, new_keys, places, room
+from granum.verbs._twins import Shapes, Twins, learn, twins
 from granum.verbs.merge import MergeReport, Rules
 
 __all__ = ["merged"]
@@ -157,6 +155,7 @@ class Union:
         keep = np.ones(len(dataset), bool)
         if rule in ("join", "first"):
             keep[rows[1]] = False
+        before = self.annotations.total()
         self.annotations.update(found.annotations)
         twin = Twins()
         if rule == "first":
@@ -167,6 +166,8 @@ class Union:
         elif rule == "join":
             twin = self._twins(shift.applied(dataset), rows, groups_to[united])
             shift = replace(shift, same=twin.same, same_tracks=twin.tracks)
+        if shift.ids:
+            report.annotations["renumbered"] += self.annotations.total() - before
         clear = self.rules.ids == "renumber"
         taken = self.known.add(shift.applied(dataset), keep, drop=rule == "first", clear=clear)
         report.source_ids["samples"] += taken[0]
@@ -236,7 +237,10 @@ class Union:
                 more = with_column(more, "key", pa.array(keys, pa.string()))
                 place[at], at = -1, at[:0]
             elif rule == "join":
-                own = fill_rows(own, more.take(pa.array(at)), place[at], {"key"})
+                mine = more.take(pa.array(at))
+                differ = conflicts(own.take(pa.array(place[at])), mine, {"key", "media"})
+                self.report.groups["differ"] = dict(differ + Counter(self.report.groups["differ"]))
+                own = fill_rows(own, mine, place[at], {"key"})
         fresh = np.flatnonzero(place < 0)
         place[fresh] = own.num_rows + np.arange(len(fresh))
         if len(fresh):
@@ -260,7 +264,6 @@ class Union:
         ids = tracks = 0
         if len(np.intersect1d(self.ids, found.ids, assume_unique=True)):
             ids = room(self.ids, found.ids, "annotation ids")
-            self.report.annotations["renumbered"] += sum(found.annotations.values())
         if len(np.intersect1d(self.tracks, found.tracks, assume_unique=True)):
             tracks = room(self.tracks, found.tracks, "tracks")
             self.report.tracks_renumbered += len(found.tracks)

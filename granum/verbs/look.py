@@ -171,7 +171,7 @@ def _find(dataset: Dataset, key: str | int | None) -> int | str:
 
 
 def describe_formats() -> list[dict[str, Any]]:
-    """What is known of each format: reads, writes, keeps, tolerance, options, how it was checked."""
+    """What is known of each format: what it does and keeps, its options, how it was checked."""
     out = []
     for name in formats:
         format_ = formats[name]

@@ -50,7 +50,8 @@ class MergeReport:
         keys: samples whose key an earlier dataset has: ``colliding``, ``same_image`` (nothing
             known of size, media, orientation differs), and what became of them: ``joined``,
             ``renamed``, ``left_out``; ``examples``.
-        groups: the same of groups.
+        groups: the same of groups; ``differ``: columns in which joined ones do (the first
+            dataset's is kept).
         sample_conflicts: columns in which joined samples differ (the first dataset's is kept).
         annotations: ``renumbered`` ids, ``duplicates`` (of joined samples, dropped), ``left_out``
             (with samples left out).
@@ -68,7 +69,7 @@ class MergeReport:
         default_factory=lambda: {"united": 0, "new": 0, "conflicts": [], "look_alikes": []}
     )
     keys: dict[str, Any] = field(default_factory=lambda: _collisions())
-    groups: dict[str, Any] = field(default_factory=lambda: _collisions())
+    groups: dict[str, Any] = field(default_factory=lambda: {**_collisions(), "differ": {}})
     sample_conflicts: Counter[str] = field(default_factory=Counter)
     annotations: dict[str, int] = field(
         default_factory=lambda: {"renumbered": 0, "duplicates": 0, "left_out": 0}
@@ -118,10 +119,8 @@ class MergeReport:
                     for n in ("joined", "renamed", "left_out")
                     if counts[n]
                 )
-                lines.append(
-                    f"{what:<12}{counts['colliding']} in several datasets ({some(counts['examples'])})"
-                    + (f": {done}" if done else "")
-                )
+                found = f"{counts['colliding']} in several datasets ({some(counts['examples'])})"
+                lines.append(f"{what:<12}{found}{f': {done}' if done else ''}")
         lines += [
             f"annotations {n} {what}"
             for what, n in (

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toys import ToyBoxes, ToyFull
 
 from granum.errors import LossError
 from granum.loaders.base import Intake, formats
@@ -21,6 +20,7 @@ from granum.store.out import Out
 from granum.store.parts import Batch
 from granum.testing import FormatSuite, keep, small_datasets
 from granum.testing.suite import Keeps
+from tests.toys import ToyBoxes, ToyFull
 
 
 class TestToyFull(FormatSuite):

@@ -210,7 +210,8 @@ def assemble(
     groups: dict[Any, list[int]] = {}
     for i, k in enumerate(keys):
         groups.setdefault(k, []).append(i)
-    pieces, places = [], []
+    pieces: list[pa.Array] = []
+    places: list[Array] = []
     for known, members in groups.items():
         at = pa.array(members, pa.int64())
         whole = len(members) == n

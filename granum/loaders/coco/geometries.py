@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from granum.loaders.coco.numbers import (
-    NotNumbers,
+    NotNumbersError,
     list_array,
     parse_flat,
     parse_nested,
@@ -82,7 +82,7 @@ def segmentations(joined: bytes, lengths: Array) -> Parsed:
 def _nested(joined: bytes, ends: Array) -> tuple[Array, Array, Array]:
     try:
         return parse_nested(joined, ends)
-    except NotNumbers:
+    except NotNumbersError:
         starts = np.concatenate([[0], ends[:-1]])
         bare = [
             without_blanks(joined[s:e]) for s, e in zip(starts.tolist(), ends.tolist(), strict=True)
@@ -93,13 +93,13 @@ def _nested(joined: bytes, ends: Array) -> tuple[Array, Array, Array]:
 def _polygons(texts: _Texts, rows: Array, n: int, out: Parsed) -> None:
     try:
         values, rings, parts = _nested(*texts.only(rows))
-    except NotNumbers:
+    except NotNumbersError:
         good = []
         for row in rows.tolist():
             try:
                 _nested(*texts.only(np.array([row])))
                 good.append(row)
-            except NotNumbers:  # not lists of numbers: kept as it is, no typed form
+            except NotNumbersError:  # not lists of numbers: kept as it is, no typed form
                 out.extra[row] = json.loads(texts[row])
         if not good:
             return
@@ -174,7 +174,7 @@ def boxes(joined: bytes, lengths: Array) -> Parsed:
         good = np.diff(offsets) == 4
         if good.all():
             block[texts.rows], valid[texts.rows] = values.reshape(-1, 4), True
-    except NotNumbers:
+    except NotNumbersError:
         good = np.zeros(1, bool)
     if not good.all() or (len(values) and np.abs(values).max() > EXACT):
         for row in texts.rows.tolist():
@@ -204,7 +204,7 @@ def keypoints(joined: bytes, lengths: Array) -> Parsed:
             whole = np.concatenate([[0], np.cumsum(counts)])
             out.arrays["keypoints"] = list_array(whole, pa.array(values), missing)
             return out
-    except NotNumbers:
+    except NotNumbersError:
         pass
     lists: list[list[float] | None] = [None] * len(lengths)
     for row in texts.rows.tolist():

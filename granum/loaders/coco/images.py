@@ -1,26 +1,25 @@
-"""Images and categories of COCO files, merged over the files of a tree."""
+"""Images of COCO files as samples, merged over the files of a tree."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 from msgspec import UNSET
 
 from granum.loaders.base import Intake
-from granum.loaders.coco.ids import id_texts, needs_extra, repeated
+from granum.loaders.coco.ids import needs_extra, repeated
+from granum.loaders.coco.keys import extras, key_sets, raw_texts, unknown_texts
 from granum.loaders.coco.records import Array, Columns
 from granum.loaders.coco.scan import JsonFile
 from granum.loaders.reading import ImageFinder
-from granum.schema import rows, tables
+from granum.schema import tables
 
-__all__ = ["CategoryRows", "Images", "extras", "read_categories"]
+__all__ = ["Images", "split_of"]
 
 
 @dataclass
@@ -40,7 +39,7 @@ class Images:
     split: list[str | None] = field(default_factory=list)
     attributes: list[str | None] = field(default_factory=list)
     shapes: list[tuple[tuple[str, ...], ...]] = field(default_factory=list)
-    extra: list[dict[str, Any] | None] = field(default_factory=list)
+    extra: list[dict[str, Any] | str | None] = field(default_factory=list)
     seen: dict[tuple[str, Any], int] = field(default_factory=dict)
     keys: set[str] = field(default_factory=set)
 
@@ -61,12 +60,14 @@ class Images:
         """Add a file's images; returns the sample row of each record (-1: left out)."""
         n = columns.n
         ids = columns.get("id")
+        if finder is None and self._add_regular(columns, file, origin, group, prefix, split):
+            return np.arange(n)
         again = repeated(ids)
         names = columns.get("file_name").tolist()
         width, height = columns.get("width").tolist(), columns.get("height").tolist()
         extra = extras(columns, file, {"attributes"})
         attributes = raw_texts(columns, file, "attributes")
-        shapes = key_sets(columns, list(extra.keys_seen))
+        shapes = key_sets(columns)
         index = columns.indices().tolist()
         listed = ids.tolist()
         rows_ = np.full(n, -1, np.int64)
@@ -93,21 +94,72 @@ class Images:
                     w, h = _probed(finder, name, w, h)
             unknown = _overrides(unknown, value, name, width[i], height[i])
             known = self.seen.get((group, value)) if value is not UNSET else None
-            if known is not None and not again[i]:
-                if self._joins(
-                    known, file, place, name, prefix, w, h, unknown, attributes[i], intake
-                ):
-                    self._join(known, origin, index[i], shapes[i], unknown, w, h, attributes[i])
-                    rows_[i] = known
-                    continue
+            same = (name, prefix, w, h, unknown, attributes[i])
+            if known is not None and not again[i] and self._joins(known, file, place, same, intake):
+                self._join(known, origin, index[i], shapes[i], unknown, w, h, attributes[i])
+                rows_[i] = known
+                continue
             rows_[i] = len(self.key)
             if known is None and value is not UNSET and not again[i]:
                 self.seen[group, value] = len(self.key)
             self._append(
-                prefix, value if not again[i] else None, name, origin, index[i], w, h, split, attributes[i],
-                shapes[i], unknown, file, place, intake, finder,
-            )  # fmt: skip
+                prefix,
+                None if again[i] else value,
+                name,
+                origin,
+                index[i],
+                w,
+                h,
+                split,
+                attributes[i],
+                shapes[i],
+                unknown,
+                file,
+                place,
+                intake,
+                finder,
+            )
         return rows_
+
+    def _add_regular(
+        self,
+        columns: Columns,
+        file: JsonFile,
+        origin: int,
+        group: str,
+        prefix: str,
+        split: str | None,
+    ) -> bool:
+        """Add the images of a first file whose records leave nothing to ask; in bulk."""
+        n, ids, names = columns.n, columns.get("id"), columns.get("file_name").tolist()
+        width, height = columns.get("width"), columns.get("height")
+        sizes = np.concatenate([width, height])
+        if (
+            len(self)
+            or not n
+            or ids.dtype != np.int64
+            or sizes.dtype != np.int64
+            or sizes.min() <= 0
+            or sizes.max() >= 2**31
+            or set(map(type, names)) != {str}
+            or not all(names)
+            or len(set(names)) < n
+            or len(set(ids.tolist())) < n
+        ):
+            return False
+        self.key = [prefix + name for name in names] if prefix else names
+        self.path = list(self.key)
+        self.keys = set(self.key)
+        self.source_id = list(map(str, ids.tolist()))
+        self.origins = [[origin] for _ in names]
+        self.ordinal = [[i] for i in columns.indices().tolist()]
+        self.width, self.height = width.tolist(), height.tolist()
+        self.split = [split] * n
+        self.attributes = raw_texts(columns, file, "attributes")
+        self.shapes = [(keys,) for keys in key_sets(columns)]
+        self.extra = list(unknown_texts(columns, file, {"attributes"}))
+        self.seen = {(group, value): row for row, value in enumerate(ids.tolist())}
+        return True
 
     def _append(
         self,
@@ -130,6 +182,8 @@ class Images:
         text = None if value is UNSET or value is None else str(value)
         plain = name if isinstance(name, str) and name else None
         key = prefix + (plain if plain is not None else text or f"image{position}")
+        if key in self.keys and split is not None and f"{split}/{key}" not in self.keys:
+            key, extra = f"{split}/{key}", {**(extra or {}), "file_name": plain}
         if key in self.keys:
             intake.findings.add(
                 "duplicate-key", file.name, place, f"a second image is named {key!r}"
@@ -168,16 +222,12 @@ class Images:
         row: int,
         file: JsonFile,
         place: str,
-        name: Any,
-        prefix: str,
-        width: int | None,
-        height: int | None,
-        extra: dict[str, Any] | None,
-        attributes: str | None,
+        facts: tuple[Any, str, int | None, int | None, dict[str, Any] | None, str | None],
         intake: Intake,
     ) -> bool:
         """Whether a record tells the same of an image that is known already."""
-        mine = self.extra[row] or {}
+        name, prefix, width, height, extra, attributes = facts
+        mine = _values(self.extra[row])
         other = extra or {}
         same = (
             (not isinstance(name, str) or self.key[row] == prefix + name)
@@ -210,7 +260,7 @@ class Images:
         self.ordinal[row].append(position)
         self.shapes[row] = (*self.shapes[row], shape)
         if extra:
-            self.extra[row] = {**extra, **(self.extra[row] or {})}
+            self.extra[row] = {**extra, **_values(self.extra[row])}
         self.width[row] = self.width[row] if self.width[row] is not None else width
         self.height[row] = self.height[row] if self.height[row] is not None else height
         self.attributes[row] = self.attributes[row] or attributes
@@ -250,10 +300,15 @@ class Images:
         )
 
 
-def _text(extra: dict[str, Any] | None) -> str | None:
+def _text(extra: dict[str, Any] | str | None) -> str | None:
     if not extra:
         return None
-    return json.dumps(extra, ensure_ascii=False)
+    return extra if isinstance(extra, str) else json.dumps(extra, ensure_ascii=False)
+
+
+def _values(extra: dict[str, Any] | str | None) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(extra) if isinstance(extra, str) else extra or {}
+    return values
 
 
 def _size(value: Any) -> int | None:
@@ -285,169 +340,12 @@ def _overrides(
     if needs_extra(value):
         out["id"] = value
     for key, given in (("width", width), ("height", height)):
-        if given is not UNSET and given is not None and (_size(given) is None or type(given) is float):
-            out[key] = given
+        odd = _size(given) is None or type(given) is float
+        if given is not UNSET and given is not None and odd:
+            out |= {key: given}
     if name == "":
         out["file_name"] = ""
     return out or None
-
-
-@dataclass
-class Extras:
-    """Unknown keys of records: row to {key: value}; ``keys_seen`` are all of them."""
-
-    rows: dict[int, dict[str, Any]]
-    keys_seen: dict[str, Array]
-
-
-def extras(columns: Columns, file: JsonFile, known_raw: Iterable[str]) -> Extras:
-    """Values of raw keys that the format does not know."""
-    found: dict[int, dict[str, Any]] = {}
-    present = {}
-    decode = msgspec.json.decode
-    for key in columns.where:
-        if key in known_raw:
-            continue
-        texts = raw_texts(columns, file, key)
-        present[key] = np.array([t is not None for t in texts], bool)
-        cache: dict[str, Any] = {}
-        for i, text in enumerate(texts):
-            if text is not None:
-                if text not in cache:
-                    if len(cache) > 4096:
-                        cache.clear()
-                    cache[text] = decode(text)
-                found.setdefault(i, {})[key] = cache[text]
-    return Extras(found, present)
-
-
-def raw_texts(columns: Columns, file: JsonFile, key: str) -> list[str | None]:
-    """The JSON texts of a raw key; None where a record lacks it."""
-    starts, lengths = columns.spans(key)
-    own = columns.own.get(key, {})
-    data = file.data
-    return [
-        own[i].decode() if i in own else bytes(data[s : s + n]).decode() if n else None
-        for i, (s, n) in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True))
-    ]
-
-
-def key_sets(columns: Columns, raw_keys: list[str]) -> list[tuple[str, ...]]:
-    """For each record the set of keys that it has, as a sorted tuple."""
-    names, codes = key_codes(columns)
-    sets = {}
-    for code in np.unique(codes).tolist():
-        sets[code] = tuple(k for i, k in enumerate(names) if code >> i & 1)
-    return [sets[c] for c in codes.tolist()]
-
-
-def key_codes(columns: Columns) -> tuple[list[str], Array]:
-    """Sorted keys, and for each record a number whose bits say which of them it has."""
-    names = sorted(columns.keys())
-    kind = np.int64 if len(names) < 63 else object
-    codes = np.zeros(columns.n, kind)
-    for i, name in enumerate(names):
-        if name not in columns.values:
-            has = columns.has(name)
-        else:
-            values = columns.get(name)
-            has = np.ones(columns.n, bool)
-            if values.dtype == object:
-                has = np.fromiter((v is not UNSET for v in values.tolist()), bool, columns.n)
-        codes = codes + np.where(has, 1 << i, 0).astype(kind)
-    return names, codes
-
-
-CATEGORY_KEYS = {"id", "name", "supercategory", "keypoints", "skeleton", "isthing", "color"}
-
-
-@dataclass
-class CategoryRows:
-    """Category ids of one file, and their rows in the dataset."""
-
-    ids: list[Any] = field(default_factory=list)
-    rows: list[int] = field(default_factory=list)
-    records: list[tuple[int | None, Any]] = field(default_factory=list)
-
-
-def read_categories(file: JsonFile, intake: Intake, by_name: dict[str, list[int]]) -> CategoryRows:
-    """Read a file's categories into the intake.
-
-    ``by_name`` finds categories of earlier files: those of equal name are one.
-    """
-    out = CategoryRows()
-    raw = file.raw("categories")
-    listed = json.loads(raw) if raw is not None else []
-    if not isinstance(listed, list):
-        intake.fault("bad-value", file.name, "/categories", "not a list")
-        return out
-    names_here: set[str] = set()
-    used: set[int] = set()
-    for i, record in enumerate(listed):
-        place = f"/categories/{i}"
-        if (
-            not isinstance(record, dict)
-            or "id" not in record
-            or isinstance(record["id"], list | dict)
-        ):
-            intake.fault("missing-key", file.name, place, "a category needs an id")
-            continue
-        if record["id"] in out.ids:
-            intake.fault("duplicate-category-id", file.name, place, f"id {record['id']!r} is taken")
-            continue
-        name = record.get("name")
-        if not isinstance(name, str):
-            intake.fault("missing-key", file.name, place, "a category needs a name")
-            if intake.on_error != "fix":
-                continue
-            name = str(record["id"])
-        if name in names_here:
-            intake.fault("duplicate-category-name", file.name, place, f"{name!r} is taken")
-        names_here.add(name)
-        row = next((r for r in by_name.get(name, []) if r not in used), None)
-        category = _category(record, name)
-        if row is None:
-            row = intake.add_category(category)
-            by_name.setdefault(name, []).append(row)
-        else:
-            _enrich(intake.categories[row], category)
-        used.add(row)
-        out.ids.append(record["id"])
-        out.rows.append(row)
-        out.records.append((row, record))
-    return out
-
-
-def _category(record: dict[str, Any], name: str) -> rows.Category:
-    keypoints, skeleton, colour = (record.get(k) for k in ("keypoints", "skeleton", "color"))
-    isthing = record.get("isthing")
-    extra = {k: v for k, v in record.items() if k not in CATEGORY_KEYS}
-    supercategory = record.get("supercategory")
-    texts = isinstance(keypoints, list) and all(isinstance(k, str) for k in keypoints)
-    pairs = isinstance(skeleton, list) and all(
-        isinstance(p, list) and all(type(v) is int for v in p) for p in skeleton
-    )
-    bytes_ = isinstance(colour, list) and all(type(c) is int and 0 <= c < 256 for c in colour)
-    return rows.Category(
-        name,
-        "object",
-        source_id=str(record["id"]),
-        supercategory=supercategory if isinstance(supercategory, str) else None,
-        keypoints=keypoints if texts else None,
-        skeleton=[[v - 1 for v in p] for p in skeleton] if pairs and skeleton is not None else None,
-        isthing=bool(isthing) if isthing in (0, 1) else None,
-        colour=colour if bytes_ else None,
-        extra=extra or None,
-    )
-
-
-def _enrich(category: rows.Category, other: rows.Category) -> None:
-    """Facts that another file tells of the same category, where the first tells none."""
-    for name in ("supercategory", "keypoints", "skeleton", "isthing", "colour"):
-        if getattr(category, name) is None:
-            setattr(category, name, getattr(other, name))
-    if other.extra:
-        category.extra = {**other.extra, **(category.extra or {})}
 
 
 def split_of(name: str) -> str | None:

@@ -14,13 +14,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["NotNumbers", "format_nested", "parse_flat", "parse_nested", "parse_numbers"]
+__all__ = ["NotNumbersError", "format_nested", "parse_flat", "parse_nested", "parse_numbers"]
 
 Ints = npt.NDArray[np.int64]
 _BLANKS = b" \t\r\n"
 
 
-class NotNumbers(ValueError):
+class NotNumbersError(ValueError):
     """The text holds something else than lists of numbers of the expected depth."""
 
 
@@ -28,7 +28,7 @@ def parse_numbers(text: bytes) -> tuple[npt.NDArray[np.float64], Ints, Ints]:
     """All numbers of a text, and where each starts and ends.
 
     Raises:
-        NotNumbers: it holds letters, strings or objects.
+        NotNumbersError: it holds letters, strings or objects.
     """
     data = np.frombuffer(text, np.uint8)
     if not len(data):
@@ -36,7 +36,7 @@ def parse_numbers(text: bytes) -> tuple[npt.NDArray[np.float64], Ints, Ints]:
     if data.max() > 93:
         lowered = np.frombuffer(text.replace(b"e", b"E"), np.uint8)
         if lowered.max() > 93:
-            raise NotNumbers("not only numbers")
+            raise NotNumbersError("not only numbers")
         data, text = lowered, lowered.tobytes()
     digit = (data - np.uint8(45)) < 46  # '-' to 'Z': digits, '.', '-', 'E'
     if b"+" in text:
@@ -44,7 +44,7 @@ def parse_numbers(text: bytes) -> tuple[npt.NDArray[np.float64], Ints, Ints]:
     edges = np.flatnonzero(digit[1:] != digit[:-1])
     edges += 1
     if digit[0] or digit[-1] or b'"' in text:
-        raise NotNumbers("not a list of numbers")
+        raise NotNumbersError("not a list of numbers")
     n = len(edges)
     # A string array over the text itself: numbers at even places, what lies between them at odd
     # ones, which are marked null, so that the cast skips them.
@@ -58,7 +58,7 @@ def parse_numbers(text: bytes) -> tuple[npt.NDArray[np.float64], Ints, Ints]:
     try:
         doubles = strings.cast(pa.float64())
     except pa.ArrowInvalid as error:
-        raise NotNumbers(str(error)) from error
+        raise NotNumbersError(str(error)) from error
     values = np.frombuffer(doubles.buffers()[1], np.float64)[:n:2]
     return np.ascontiguousarray(values), edges[::2], edges[1::2]
 
@@ -67,11 +67,11 @@ def parse_flat(text: bytes, ends: Ints) -> tuple[npt.NDArray[np.float64], Ints]:
     """``[1, 2][3]``: values and offsets; ``ends`` is where each annotation's text ends.
 
     Raises:
-        NotNumbers: a text is no flat list of numbers.
+        NotNumbersError: a text is no flat list of numbers.
     """
     values, _, stops = parse_numbers(text)
     if text.count(b"[") != len(ends) or text.count(b"]") != len(ends):
-        raise NotNumbers("not flat lists")
+        raise NotNumbersError("not flat lists")
     offsets = np.concatenate([[0], np.searchsorted(stops, ends, side="right")])
     return values, offsets.astype(np.int64)
 
@@ -80,28 +80,28 @@ def parse_nested(text: bytes, ends: Ints) -> tuple[npt.NDArray[np.float64], Ints
     """``[[1, 2], [3]][[4]]``: values, offsets of lists into values, of rows into lists.
 
     Raises:
-        NotNumbers: a text is no list of non-empty lists of numbers.
+        NotNumbersError: a text is no list of non-empty lists of numbers.
     """
     values, _, stops = parse_numbers(text)
     data = np.frombuffer(text, np.uint8)
     closes = np.flatnonzero(data == 93)
     before = data[closes - 1]
     if np.isin(before, np.frombuffer(_BLANKS, np.uint8)).any():
-        raise NotNumbers("blanks before a bracket")
+        raise NotNumbersError("blanks before a bracket")
     inner = closes[before != 93]
     lists = len(inner)
     opens = np.flatnonzero(data == 91)
     rows = len(ends)
     if len(opens) != lists + rows or len(closes) != lists + rows:
-        raise NotNumbers("not lists of lists")
+        raise NotNumbersError("not lists of lists")
     starts = np.concatenate([[0], ends[:-1]])
     # Each row must open with "[[" and close with "]]"; what lies between opens and closes lists.
     if rows and not ((data[starts + 1] == 91).all() and (data[ends - 2] == 93).all()):
-        raise NotNumbers("not lists of lists")
+        raise NotNumbersError("not lists of lists")
     list_offsets = np.concatenate([[0], np.searchsorted(stops, inner, side="right")])
     row_offsets = np.concatenate([[0], np.searchsorted(inner, ends, side="left")])
     if (np.diff(list_offsets) == 0).any():
-        raise NotNumbers("an empty list")
+        raise NotNumbersError("an empty list")
     return values, list_offsets.astype(np.int64), row_offsets.astype(np.int64)
 
 

@@ -17,15 +17,16 @@ import pyarrow.compute as pc
 from msgspec import UNSET
 
 from granum.loaders.base import Intake
-from granum.loaders.coco.ids import IdIndex, id_texts, needs_extra, repeated
-from granum.loaders.coco.images import CategoryRows, extras, key_codes, raw_texts
+from granum.loaders.coco.categories import CategoryRows
 from granum.loaders.coco.geometries import PARSE, Parsed
+from granum.loaders.coco.ids import IdIndex, id_texts, needs_extra, repeated
+from granum.loaders.coco.keys import extras, key_codes
 from granum.loaders.coco.numbers import list_array
 from granum.loaders.coco.records import FLAGS, Array, Columns
 from granum.loaders.coco.scan import JsonFile
 from granum.schema import geometry, rows, tables
 
-__all__ = ["Annotations", "prepare"]
+__all__ = ["Annotations", "gather", "prepare", "table_of"]
 
 _PARSED = {"attributes"}
 
@@ -150,7 +151,9 @@ def _mend(a: Annotations, at: Array, out: dict[str, Any], shape: Array, intake: 
     lacks_crowd = a.objects[at] & ~a.columns.has("iscrowd")[at]
     if not lacks_area.any() and not lacks_crowd.any():
         return shape
-    found = geometry.areas(pa.table({k: v for k, v in out.items() if k in ("polygons", "rle", "bbox")}))
+    found = geometry.areas(
+        pa.table({k: v for k, v in out.items() if k in ("polygons", "rle", "bbox")})
+    )
     out["area"] = pc.if_else(pa.array(lacks_area), pa.array(found, from_pandas=True), area)
     out["crowd"] = pc.if_else(pa.array(lacks_crowd), pa.scalar(False), crowd)
     shape = shape.copy()
@@ -328,7 +331,7 @@ def table_of(a: Annotations, at: Array, start: int, intake: Intake) -> pa.Table:
         {i: dict(a.extra[j]) for i, j in enumerate(at.tolist()) if j in a.extra} if a.extra else {}
     )
     for key in PARSE:
-        out.update(_gather(a, key, at, extra))
+        out.update(gather(a, key, at, extra))
     _count_keypoints(out, extra)
     _attributes(a, at, out, extra)
     shape = a.shape[at]
@@ -359,7 +362,7 @@ def _flags(values: Array) -> pa.Array:
     )
 
 
-def _gather(
+def gather(
     a: Annotations, key: str, at: Array, extra: dict[int, dict[str, Any]]
 ) -> dict[str, pa.Array]:
     """Bulk-parsed arrays of ``key`` for records ``at``, in that order; names as in the schema."""
@@ -373,23 +376,23 @@ def _gather(
     pieces: dict[str, list[pa.Array]] = {}
     done = 0
     for number, future in enumerate(chunks):
-        first, last = cuts[number], cuts[number + 1]
+        first, last = int(cuts[number]), int(cuts[number + 1])
         if first == last:
             continue
         local = pa.array(at_sorted[first:last] - starts[number])
         parsed = Parsed() if future is None else future.result()
         for row, value in parsed.extra.items():
-            place = np.searchsorted(at_sorted[first:last], row + starts[number])
+            place = int(np.searchsorted(at_sorted[first:last], row + starts[number]))
             if place < last - first and at_sorted[first + place] == row + starts[number]:
                 extra.setdefault(int(order[first + place]), {})[key] = value
         for name, array in parsed.arrays.items():
             if name not in pieces:
                 pieces[name] = [pa.nulls(done, array.type)] if done else []
             pieces[name].append(array.take(local))
-        done += int(last - first)
+        done += last - first
         for name, listed in pieces.items():
             if name not in parsed.arrays:
-                listed.append(pa.nulls(int(last - first), listed[0].type))
+                listed.append(pa.nulls(last - first, listed[0].type))
     back = None if (order[1:] > order[:-1]).all() else pa.array(np.argsort(order))
     out = {}
     for name, listed in pieces.items():
@@ -427,6 +430,3 @@ def _attributes(
         elif text and text != b"null":
             extra.setdefault(row, {})["attributes"] = json.loads(text)
     out["attributes"] = pa.array(values, pa.string())
-
-
-__all__ += ["raw_texts", "table_of"]

@@ -60,7 +60,7 @@ def _pixels(
 
 
 def _without_holes(table: pa.Table, samples: pa.Table, start: int, holes: str) -> pa.Table:
-    """Rows with rings beyond the first of a part, or with parts of no ring, are no COCO polygons."""
+    """Rows with a part of more or fewer rings than one are no COCO polygons."""
     flat = geometry.flat_polygons(table["polygons"])
     odd = np.zeros(table.num_rows, bool)
     part_rows = np.repeat(np.arange(table.num_rows), np.diff(flat.rows))
@@ -87,7 +87,9 @@ def _as_rle(table: pa.Table, samples: pa.Table, start: int, at: Any) -> pa.Table
             continue
         size, counts = geometry.encode_mask(geometry.rasterize(polygons[row].as_py(), h, w))
         listed[row] = {"size": list(size), "counts": counts, "form": "compressed"}
-    return with_column(table, "rle", rows._array(listed, tables.ANNOTATIONS.field("rle").type))
+    return with_column(
+        table, "rle", rows.column_array(listed, tables.ANNOTATIONS.field("rle").type)
+    )
 
 
 def _kinds(table: pa.Table) -> pa.Table:

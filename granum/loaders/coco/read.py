@@ -16,9 +16,10 @@ from msgspec import UNSET
 from granum.errors import FormatError
 from granum.loaders.base import Intake
 from granum.loaders.coco import objects as an
+from granum.loaders.coco.categories import CategoryRows, read_categories
 from granum.loaders.coco.geometries import PARSE
 from granum.loaders.coco.ids import IdIndex
-from granum.loaders.coco.images import CategoryRows, Images, read_categories, split_of
+from granum.loaders.coco.images import Images, split_of
 from granum.loaders.coco.records import ANNOTATION_KEYS, IMAGE_KEYS, Array, Columns, read_records
 from granum.loaders.coco.scan import JsonFile
 from granum.loaders.reading import ImageFinder
@@ -54,9 +55,9 @@ class _Loaded:
 def find_files(root: Path, intake: Intake) -> list[FileInTree]:
     """The COCO files of a path.
 
-    A folder is a COCO tree (``annotations/*.json`` beside the images), one ``_annotations.coco.json``
-    per split folder (Roboflow), or a folder of JSON files. Panoptic files and others that are no
-    COCO are left, with a finding.
+    A folder is a COCO tree (``annotations/*.json`` beside the images), one
+    ``_annotations.coco.json`` per split folder (Roboflow), or a folder of JSON files. Panoptic
+    files and others that are no COCO are left, with a finding.
     """
     if root.is_file():
         return [FileInTree(root, root.name)]
@@ -83,11 +84,6 @@ def find_files(root: Path, intake: Intake) -> list[FileInTree]:
             found.append(FileInTree(path, name, _prefix(root, split_), split_))
     if not found:
         raise FormatError(root, "no COCO file below it")
-    if len({f.split for f in found}) == 1 and not any(f.prefix for f in found):
-        return found
-    for entry in found:
-        if not entry.prefix and entry.split and len({f.split for f in found}) > 1:
-            entry.prefix = _prefix(root, entry.split) or f"{entry.split}/"
     return found
 
 
@@ -97,6 +93,18 @@ def ends(path: Path, size: int = 65536) -> tuple[bytes, bytes]:
         head = file.read(size)
         file.seek(max(0, path.stat().st_size - size))
         return head, file.read()
+
+
+def _settled(root: Path, entry: FileInTree, columns: Columns) -> str:
+    """The folder that the file's names leave out: none where the first image is found by name."""
+    names = columns.get("file_name").tolist()
+    if entry.prefix and root.is_dir() and names and isinstance(names[0], str):
+        try:
+            if (root / names[0]).is_file() and not (root / entry.prefix / names[0]).is_file():
+                return ""
+        except (OSError, ValueError):
+            return entry.prefix
+    return entry.prefix
 
 
 def _prefix(root: Path, split: str | None) -> str:
@@ -122,14 +130,16 @@ def read_coco(root: Path, intake: Intake, results: list[Path]) -> Iterator[Incom
             continue
         _check_top(file)
         origin = len(intake.sources)
-        intake.source(entry.name, "coco", options={"prefix": entry.prefix, "split": entry.split})
         columns = read_records(file, "images", IMAGE_KEYS, intake)
+        entry.prefix = _settled(root, entry, columns)
+        options = {"prefix": entry.prefix, "split": entry.split}
+        intake.source(entry.name, "coco", options=options)
         group = entry.prefix + (entry.split or "")
         prefix = "" if finder is not None and len(entries) == 1 else entry.prefix
         at = images.add(columns, file, origin, group, prefix, entry.split, intake, finder)
         categories = read_categories(file, intake, by_name)
         loaded.append(_Loaded(file, entry, origin, at, columns.get("id"), categories))
-    names = {l.origin: l.file for l in loaded}
+    names = {it.origin: it.file for it in loaded}
 
     def locate(annotation: rows.Annotation, key: str) -> tuple[str, str]:
         origin = annotation.origins[0] if annotation.origins else 0
@@ -224,11 +234,11 @@ def _results_of(path: Path, loaded: list[_Loaded], intake: Intake) -> an.Annotat
     if "" not in file.spans:
         raise FormatError(path, "a result file is a list of detections")
     columns = read_records(file, "", ANNOTATION_KEYS, intake, PARSE)
-    first = next((l for l in loaded if l.categories.ids), loaded[0])
+    first = next((it for it in loaded if it.categories.ids), loaded[0])
     origin = len(intake.sources)
     intake.source(path.name, "coco", options={"results": True})
-    ids = np.concatenate([l.ids.astype(object) for l in loaded])
-    at = np.concatenate([l.rows for l in loaded])
+    ids = np.concatenate([it.ids.astype(object) for it in loaded])
+    at = np.concatenate([it.rows for it in loaded])
     return an.prepare(file, origin, columns, IdIndex(ids), at, first.categories, intake, "", True)
 
 
@@ -285,7 +295,7 @@ def _value(a: an.Annotations, key: str, i: int) -> Any:
     c = a.columns
     if key in c.bulk:
         extra: dict[int, dict[str, Any]] = {}
-        found = an._gather(a, key, np.array([i]), extra)
+        found = an.gather(a, key, np.array([i]), extra)
         return {n: array[0].as_py() for n, array in found.items()}, extra
     if key in c.where:
         starts, lengths = c.spans(key)
@@ -319,9 +329,14 @@ def _with_joined(
                     {**json.loads(one["extra"][0].as_py()), **mine}, ensure_ascii=False
                 )
         shape[i] = intake.shape(tuple(sets))
-    for name, values in (
-        ("origins", origins), ("ordinal", ordinal), ("shape", shape), ("keypoints", keypoints), ("extra", extra),
-    ):  # fmt: skip
+    changed = {
+        "origins": origins,
+        "ordinal": ordinal,
+        "shape": shape,
+        "keypoints": keypoints,
+        "extra": extra,
+    }
+    for name, values in changed.items():
         if any(v is not None for v in values):
             table = tables.with_column(
                 table, name, pa.array(values, tables.ANNOTATIONS.field(name).type)

@@ -8,7 +8,6 @@ must be all that the chunk holds. A chunk that is not regular is gone over recor
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ import pyarrow as pa
 from msgspec import UNSET, Raw
 
 from granum.loaders.base import Intake
+from granum.loaders.coco.clean import clean
 from granum.loaders.coco.scan import NAN, JsonFile
 
 __all__ = ["ANNOTATION_KEYS", "IMAGE_KEYS", "Columns", "read_records"]
@@ -140,11 +140,13 @@ class Columns:
         none = np.zeros(size, np.int64)
         for key, values in chunk.values.items():
             if not isinstance(values, Raws):
-                self.values.setdefault(key, [_unset(before)] if before else [])
+                if key not in self.values:
+                    self.values[key] = [_unset(before)] if before else []
                 self.values[key].append(_array(values))
             elif key in parse:
-                earlier = [np.zeros(len(i), np.int64) for i in self.index]
-                self.lengths.setdefault(key, earlier).append(values.lengths)
+                if key not in self.lengths:
+                    self.lengths[key] = [np.zeros(len(i), np.int64) for i in self.index]
+                self.lengths[key].append(values.lengths)
                 self.bulk.setdefault(key, [None] * number).append(
                     pool.submit(parse[key], values.joined, values.lengths)
                 )
@@ -301,11 +303,11 @@ def read_records(
         reading = _Reading(file, key, intake, parse or {}, pool)
         try:
             return _read_all(reading, known, file.chunks(key))
-        except _Irregular:
+        except _IrregularError:
             return _read_all(reading, known, file.records(key))
 
 
-class _Irregular(Exception):
+class _IrregularError(Exception):
     """A chunk was cut inside a record."""
 
 
@@ -319,7 +321,7 @@ def _read_all(
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError as error:
-            raise _Irregular from error
+            raise _IrregularError from error
         # Parsed chunks may lag behind by a few, no more: their texts are in memory.
         for futures in out.bulk.values():
             if len(futures) > 3 and futures[-3] is not None:
@@ -358,89 +360,12 @@ def _one_by_one(out: Columns, struct: _Struct, reading: _Reading, text: bytes, b
     index: list[int] = []
     for i, raw in enumerate(raws):
         place = f"/{reading.key}/{begin + i}" if reading.key else f"/{begin + i}"
-        clean = _clean(bytes(raw), struct.known, reading.file, place, reading.intake)
-        if clean is not None:
-            cleaned.append(clean)
+        fit = clean(bytes(raw), struct.known, reading.file, place, reading.intake)
+        if fit is not None:
+            cleaned.append(fit)
             index.append(begin + i)
     joined = b"[%b]" % b",".join(cleaned)
     struct.learn(joined)
     chunk = _Chunk(struct.decode(joined), None, np.array(index, np.int64))
     out.add(chunk, 0, reading.parse, reading.pool)
     return len(raws)
-
-
-def _clean(
-    raw: bytes, kinds: Mapping[str, Any], file: JsonFile, place: str, intake: Intake
-) -> bytes | None:
-    """One record as JSON that decodes, or None where it is left out."""
-    fix = intake.on_error == "fix"
-    try:
-        pairs = json.loads(raw, object_pairs_hook=lambda p: p)
-    except (ValueError, RecursionError) as error:
-        intake.fault("bad-value", file.name, place, f"the record cannot be decoded: {error}")
-        return None
-    if (
-        not (isinstance(pairs, list) and all(isinstance(p, tuple) for p in pairs))
-        and raw[:1] != b"{"
-    ):
-        intake.fault("bad-value", file.name, place, "not an object")
-        return None
-    keep = True
-    names = [k for k, _ in pairs]
-    repeated = sorted({k for k in names if names.count(k) > 1})
-    if repeated:
-        intake.fault(
-            "duplicate-json-key", file.name, place, f"key {', '.join(repeated)} is given twice"
-        )
-        keep = fix
-    values: dict[str, Any] = json.loads(raw)
-    for name, value in list(values.items()):
-        said = _fault_of(name, value, kinds.get(name, Raw))
-        if said is None:
-            continue
-        code, message = said
-        intake.fault(code, file.name, f"{place}/{name}", message)
-        keep = keep and fix
-        del values[name]
-        if code == "nan-box":
-            values["bbox"] = _box_of(values.get("segmentation"))
-    if not keep:
-        return None
-    return json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogatepass")
-
-
-def _box_of(segmentation: Any) -> list[float] | None:
-    """The box of a list of polygons, as ``fix`` takes it."""
-    try:
-        points = np.concatenate([np.asarray(p, np.float64).reshape(-1, 2) for p in segmentation])
-        low, high = points.min(axis=0), points.max(axis=0)
-    except (TypeError, ValueError):
-        return None
-    return [*low.tolist(), *(high - low).tolist()]
-
-
-def _fault_of(name: str, value: Any, kind: Any) -> tuple[str, str] | None:
-    """The fault of one value, if any."""
-    nan = next(_nans(value), None)
-    if nan is not None:
-        if name == "bbox":
-            return "nan-box", "the box holds NaN or Infinity"
-        return "nan-token", f"{name} holds NaN or Infinity"
-    if kind is Raw:
-        return None
-    try:
-        msgspec.convert(value, kind)
-    except (msgspec.ValidationError, OverflowError):
-        return "bad-value", f"{name} is {json.dumps(value, ensure_ascii=False)[:60]}"
-    return None
-
-
-def _nans(value: Any) -> Iterator[bool]:
-    if value == NAN:
-        yield True
-    elif isinstance(value, list):
-        for v in value:
-            yield from _nans(v)
-    elif isinstance(value, dict):
-        for v in value.values():
-            yield from _nans(v)

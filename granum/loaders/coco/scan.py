@@ -138,7 +138,7 @@ class JsonFile:
             if size >= CHUNK or i == len(raws) - 1:
                 begin = pa.py_buffer(raws[first]).address - base
                 stop = pa.py_buffer(raw).address - base + len(raw)
-                yield begin, b"[%b]" % view[begin:stop]
+                yield begin, b"".join((b"[", view[begin:stop], b"]"))
                 first, size = i + 1, 0
 
 

@@ -7,7 +7,16 @@ import pyarrow as pa
 
 from granum.loaders.yolo.parse import Floats, Ints, Mask
 
-__all__ = ["box_column", "dictionary", "extents", "ones", "point_column", "polygon_column"]
+__all__ = [
+    "around",
+    "box_column",
+    "dictionary",
+    "extents",
+    "ones",
+    "point_column",
+    "polygon_column",
+    "upright",
+]
 
 
 def box_column(boxes: Floats, where: Mask) -> pa.Array:
@@ -55,3 +64,26 @@ def extents(coords: Floats, count: Ints) -> Floats:
     starts = (np.cumsum(count) - count) // 2
     low = np.minimum.reduceat(points, starts, axis=0)
     return np.hstack([low, np.maximum.reduceat(points, starts, axis=0) - low])
+
+
+def upright(coords: Floats, count: Ints, task: str) -> Mask:
+    """Which rings are upright rectangles, from the top left clockwise; for seg back to it.
+
+    Our writer writes boxes so among polygons: trainers take a row of four numbers for a polygon
+    of two points there.
+    """
+    n = 8 if task == "obb" else 10
+    out = np.asarray(count == n)
+    if not out.any():
+        return out
+    start = (np.cumsum(count) - count)[out]
+    p = coords[start[:, None] + np.arange(n)]
+    box = p[:, [0, 1, 2, 5]]
+    out[out] = (p == around(box, task)).all(axis=1) & (box[:, 2:] >= box[:, :2]).all(axis=1)
+    return out
+
+
+def around(corners: Floats, task: str) -> Floats:
+    """The ring of boxes of which two corners are given (x0, y0, x1, y1), as ``upright`` has it."""
+    order = [0, 1, 2, 1, 2, 3, 0, 3, 0, 1]
+    return corners[:, order[:8] if task == "obb" else order]

@@ -53,7 +53,7 @@ def write_classes(dataset: Dataset, out: Out) -> None:
     wrong = [n for n in names if len(safe_relative(n, "names").parts) != 1]
     if wrong:
         raise UsageError(f"the class {wrong[0]!r} cannot be the name of a folder")
-    splits = samples["split"].cast(pa.string()).to_pylist()
+    splits = samples["split"].cast(pa.string()).fill_null("train").to_pylist()
     places = Places(dataset)
     for split in dict.fromkeys(splits):
         for name in names:  # classes without an image keep their folder

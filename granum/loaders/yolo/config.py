@@ -16,12 +16,9 @@ import yaml
 
 from granum.errors import FormatError
 from granum.loaders.base import Intake
+from granum.loaders.yolo.notes import NOTES, Notes, load_notes, read_notes
 
-__all__ = ["OWN_FILE", "Config", "find_config", "looks_like_config", "read_config"]
-
-OWN_FILE = "granum.yaml"
-"""What our writer adds: no other reader looks at it. (Unknown keys in ``data.yaml`` are no
-place for it: CVAT takes every one for a subset.)"""
+__all__ = ["Config", "find_config", "looks_like_config", "read_config"]
 
 PREFERRED = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 SPLIT_KEYS = ("train", "val", "validation", "test", "minival")
@@ -34,17 +31,17 @@ _NONE = ("", "~", "null", "Null", "NULL", "None")
 class Config:
     """Facts of a tree. ``file`` is relative to the root, empty where there is none; ``names``
     maps class ids to names; ``splits`` are names and their entries (folders or lists), relative
-    to ``base``, ``at`` the places that name them; ``own`` is what our writer noted."""
+    to ``base``; ``notes`` is what our writer noted."""
 
     file: str = ""
     top: Any = None
     names: dict[int, str] | None = None
-    splits: list[tuple[str, list[str]]] = field(default_factory=list)
+    splits: list[tuple[str | None, list[str]]] = field(default_factory=list)
     base: str = ""
     task: str | None = None
     points: tuple[int, int] | None = None
     point_names: list[str] | None = None
-    own: dict[str, Any] = field(default_factory=dict)
+    notes: Notes = field(default_factory=Notes)
 
 
 class _Plain(yaml.BaseLoader):
@@ -59,8 +56,9 @@ class _Plain(yaml.BaseLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
-            if key.value in seen:
-                problem = f"the key {key.value!r} stands twice"
+            plain = isinstance(key, yaml.ScalarNode)
+            if not plain or key.value in seen:
+                problem = f"the key {key.value!r} stands twice" if plain else "a key is no text"
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
@@ -86,10 +84,6 @@ def load_yaml(path: Path, load: Callable[[str], Any]) -> Any:
 
 def _plain(text: str) -> Any:
     return yaml.load(text, _Plain)  # _Plain builds only str, list and dict
-
-
-def _own(text: str) -> Any:
-    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def looks_like_config(path: Path) -> bool:
@@ -123,7 +117,7 @@ def find_config(root: Path) -> Path | None:
         p
         for p in sorted(root.iterdir())
         if p.suffix.lower() in (".yaml", ".yml", ".data")
-        and p.name != OWN_FILE
+        and p.name != NOTES
         and p.is_file()
         and looks_like_config(p)
     ]
@@ -141,31 +135,22 @@ def read_config(root: Path, path: Path | None, intake: Intake) -> Config:
         config = _darknet(root, path)
     else:
         config = _yaml(root, path, intake)
-    own = root / OWN_FILE
+    own = root / NOTES
     if own.is_file():
-        noted = load_yaml(own, _own)
-        if not isinstance(noted, dict) or noted.get("format") != "yolo":
-            raise FormatError(own, "not written by this format")
-        _use_own(config, noted, intake)
+        config.notes = _checked(config, read_notes(own, load_yaml(own, load_notes)), intake)
+        config.task = config.task or TASKS.get(str(config.notes.task))
+        config.splits = config.notes.splits or config.splits
     return config
 
 
-def _use_own(config: Config, own: dict[str, Any], intake: Intake) -> None:
-    """Take what our writer noted, unless the classes were edited since."""
-    listed = own.get("categories") or []
-    if not isinstance(listed, list) or not all(
-        isinstance(c, dict) and isinstance(c.get("name"), str) for c in listed
-    ):
-        raise FormatError(OWN_FILE, "not a list of records with names", "categories")
-    names = [c["name"] for c in listed if c.get("space") in (None, "object")]
-    if config.names is None or names != [config.names[i] for i in sorted(config.names)]:
-        message = f"{OWN_FILE} names other classes; its facts of classes are not used"
+def _checked(config: Config, notes: Notes, intake: Intake) -> Notes:
+    """The notes; without their classes where the data file was edited since."""
+    names = config.names or {}
+    if notes.classes() != [names[i] for i in sorted(names)]:
+        message = f"{NOTES} has other classes than this; its facts of classes are not used"
         intake.fault("conflicting-records", config.file or ".", "names", message)
-        own = {**own, "categories": []}
-    config.own = own
-    config.task = config.task or TASKS.get(str(own.get("task")))
-    if own.get("splits"):
-        config.splits = [(str(name), [str(f) for f in folders]) for name, folders in own["splits"]]
+        notes.categories = []
+    return notes
 
 
 def _yaml(root: Path, path: Path, intake: Intake) -> Config:

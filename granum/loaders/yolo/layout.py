@@ -64,7 +64,7 @@ class _Listing:
             again = named - (len(self.at) - before)
             if again:
                 message = f"{again} image(s) that an earlier split names; they stay there"
-                self.intake.fault("conflicting-records", self.where, split, message)
+                self.intake.fault("conflicting-records", self.where, str(split), message)
         self.rest()
         return self.finished()
 
@@ -74,8 +74,8 @@ class _Listing:
 
     def _listed_by_us(self) -> dict[str, int]:
         """The list of all images that our writer adds, as places."""
-        name = self.config.own.get("images")
-        if not isinstance(name, str) or name not in self.tree.texts:
+        name = self.config.notes.images
+        if name is None or name not in self.tree.texts:
             return {}
         self.lists.add(name)
         paths = (path.removeprefix("./") for _, path in _lines(self.root / name))
@@ -83,7 +83,7 @@ class _Listing:
 
     # ------------------------------------------------------------------ entries
 
-    def entry(self, split: str, entry: str) -> int:
+    def entry(self, split: str | None, entry: str) -> int:
         """Add what an entry of a split names: a folder or a list; returns how many images."""
         as_list = entry.strip().lower().endswith(".txt")
         path = self.resolve(split, entry, as_list)
@@ -95,10 +95,11 @@ class _Listing:
         self.lists.add(path)
         return self.list_file(path, split)
 
-    def missing(self, split: str, entry: str, but: str = "") -> None:
-        self.intake.fault("missing-split", self.where, split, f"{entry!r} is absent{but}")
+    def missing(self, split: str | None, entry: str, but: str = "") -> None:
+        message = f"{entry!r} is absent{but}"
+        self.intake.fault("missing-split", self.where, str(split), message)
 
-    def resolve(self, split: str, entry: str, as_list: bool) -> str | None:
+    def resolve(self, split: str | None, entry: str, as_list: bool) -> str | None:
         """The path below the root that an entry means, or None where nothing is there.
 
         Tried in turn: below ``path``; below the root, ``../`` left out, since trees that were
@@ -182,7 +183,7 @@ class _Listing:
             self.intake.fault("unlisted-image", text, None, "a label file without an image")
         return True
 
-    def list_file(self, name: str, split: str) -> int:
+    def list_file(self, name: str, split: str | None) -> int:
         """Add the images that a list names, whether they are here or not."""
         named, skip = 0, 0
         for number, line in _lines(self.root / name):
@@ -249,6 +250,11 @@ class _Listing:
                     key = stem(key) + found[found.rfind(".") :]
                     if key not in self.at:
                         self.at[key], items.keys[i] = i, key
+        taken: set[str] = set()
+        for i, path in enumerate(items.keys):
+            key = self.config.notes.key(path)
+            items.keys[i] = path if key in taken else key
+            taken.add(items.keys[i])
         return items
 
 

@@ -55,17 +55,11 @@ class Classes:
         self.config, self.intake = config, intake
         self.open = config.names is None
         self.rows: dict[int, int] = {}
-        own = config.own.get("categories")
         ids = sorted(config.names or ())
-        if own:
-            known = rows.Category.__dataclass_fields__
-            for record in own:
-                row = intake.add_category(
-                    rows.Category(
-                        **{"space": None, **{k: v for k, v in record.items() if k in known}}
-                    )
-                )
-                if record.get("space") in (None, "object"):
+        if config.notes.categories:
+            for category in config.notes.categories:
+                row = intake.add_category(category)
+                if category.space in (None, "object"):
                     self.rows[ids[len(self.rows)]] = row
             return
         repeated = len(set((config.names or {}).values())) < len(ids)
@@ -117,7 +111,7 @@ class Reader:
             task, config, tokenize([read_text(root / f) for f in files[::step]])
         )
         self.classes = Classes(config, intake)
-        self.boxes = config.own.get("boxes") == "extent"
+        self.notes = config.notes
 
     def batches(self) -> Iterator[Incoming]:
         """All samples in order."""
@@ -213,22 +207,27 @@ class Reader:
             "kind": arrays.dictionary("object", n),
             "category": pa.array(category.astype(np.int32)),
         }
-        ringed = np.full(n, kind.task == "obb")
+        ringed: Mask = np.full(n, kind.task == "obb")
         if kind.task == "seg":
             ringed = np.asarray(lines.count >= 7)
         boxes = np.zeros((n, 4))
         plain = values[(lines.first[~ringed] + 1)[:, None] + np.arange(4)]
         boxes[~ringed] = np.hstack([plain[:, :2] - plain[:, 2:] / 2, plain[:, 2:]])
-        boxed = np.asarray(~ringed)
+        boxed: Mask = np.asarray(~ringed)
         if ringed.any():
             count = (lines.count - 1 - trailing)[ringed]
             coords = values[ragged(lines.first[ringed] + 1, count)]
+            boxes[ringed] = arrays.extents(coords, count)
+            if self.notes.closed:
+                upright = arrays.upright(coords, count, kind.task)
+                coords, count = coords[np.repeat(~upright, count)], count[~upright]
+                boxed[ringed] = upright
+                ringed[ringed] = ~upright
+            if self.notes.boxes:
+                boxed[:] = True
             columns["polygons"] = arrays.polygon_column(coords, count, ringed)
-            if kind.task == "obb":
+            if kind.task == "obb" and self.notes.marked:
                 columns["shape_kind"] = arrays.dictionary("rectangle", n)
-            elif self.boxes:
-                boxes[ringed] = arrays.extents(coords, count)
-                boxed = np.ones(n, bool)
         if boxed.any():
             columns["bbox"] = arrays.box_column(boxes, boxed)
         if kind.task == "pose":
@@ -251,10 +250,13 @@ class Reader:
         shown = np.where((raw[:, :, :2] != 0).any(axis=2), 2.0, 0.0)
         scored = np.zeros(n, bool)
         if dims == 3:
-            scored = ~np.isin(raw[:, :, 2], (0, 1, 2)).all(axis=1)
+            scored = np.asarray(~np.isin(raw[:, :, 2], (0, 1, 2)).all(axis=1))
             shown = np.where(scored[:, None], shown, raw[:, :, 2])
         points = np.dstack([raw[:, :, :2], shown]).reshape(n, 3 * k)
-        out = {"keypoints": arrays.point_column(points, np.ones(n, bool))}
+        there = np.ones(n, bool)
+        if self.notes.task == "pose":  # our writer says -0 where an object has no points
+            there = ~((raw == 0) & np.signbit(raw)).all(axis=(1, 2))
+        out = {"keypoints": arrays.point_column(points, there)}
         if scored.any():
             out["keypoint_scores"] = arrays.point_column(raw[:, :, 2], scored)
         return out

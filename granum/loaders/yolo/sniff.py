@@ -20,7 +20,7 @@ def sniff(root: Path) -> str | None:
     """Why ``root`` looks like a YOLO tree, or None."""
     try:
         return _sniff(root)
-    except OSError:
+    except (OSError, ValueError):  # such as a NUL in a name
         return None
 
 

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
 from granum.loaders.base import image_name
-from granum.loaders.yolo.config import OWN_FILE, SPLIT_KEYS
+from granum.loaders.yolo import arrays
+from granum.loaders.yolo.config import SPLIT_KEYS
+from granum.loaders.yolo.notes import NOTES, Notes, dump_yaml
 from granum.loaders.yolo.parse import Floats, join
-from granum.loaders.yolo.project import DEFAULT_SPLIT, Plan, centres
+from granum.loaders.yolo.shapes import Plan, near_sum
 from granum.loaders.yolo.tree import SUFFIXES, label_path
 from granum.schema import geometry, rows, tables
 from granum.store.dataset import Dataset
@@ -23,6 +24,7 @@ from granum.store.out import Out
 __all__ = ["Places", "label_rows", "write_tree"]
 
 BATCH = 8192
+DEFAULT_SPLIT = "train"
 LIST = "images.txt"
 KEYS = frozenset({*SPLIT_KEYS, "path", "names", "nc", "task", "kpt_shape", "flip_idx", "kpt_names"})
 """Keys of ``data.yaml`` that mean something; a split of such a name other than the usual ones
@@ -33,23 +35,32 @@ CONTROL = re.compile("[\\x00-\\x1f\\x7f\\x85\\u2028\\u2029]")
 
 
 class Places:
-    """Where each image belongs, and the folders of each split."""
+    """Where each image and its labels belong, and the folders of each split.
+
+    An image goes to ``images/<split>/<key>``; one whose key has such a folder already
+    (``images/x/…``, ``x/images/…``, all of one split) stays where it is. Samples without a split
+    are for training.
+    """
 
     def __init__(self, dataset: Dataset) -> None:
         table = dataset.samples(["key", "split", "media"])
-        keys = [_clean(k) for k in table["key"].to_pylist()]
-        splits = table["split"].cast(pa.string()).fill_null(DEFAULT_SPLIT).to_pylist()
+        keys = table["key"].to_pylist()
+        splits = table["split"].cast(pa.string()).to_pylist()
         paths = pc.struct_field(table["media"].combine_chunks(), "path").to_pylist()
+        cleaned = [_clean(k) for k in keys]
         default = _folder_names(dict.fromkeys(splits))
-        kept = _kept_folders(keys, splits, default)
+        owners = _owners(cleaned, splits, default)
         self.images: list[str] = []
         self.labels: list[str] = []
-        self.folders: dict[str, dict[str, None]] = {}
+        self.folders: dict[str | None, dict[str, None]] = {}
+        self.keys: dict[str, str] = {}
+        self.below = [f"images/{name}" for name in default.values()]
+        notes = Notes(below=self.below)
         taken: set[str] = set()
-        for key, split, path in zip(keys, splits, paths, strict=True):
-            name = _with_suffix(key, path)
-            folder = kept.get("/".join(name.split("/", 2)[:2]))
-            if folder is None or name.count("/") < 2:
+        for key, name, split, path in zip(keys, cleaned, splits, paths, strict=True):
+            name = _with_suffix(name, path)
+            folder = "/".join(name.split("/", 2)[:2])
+            if name.count("/") < 2 or owners.get(folder) != {split}:
                 folder = f"images/{default[split]}"
                 name = f"{folder}/{name}"
             name, label = _apart(name, folder, taken)
@@ -57,6 +68,20 @@ class Places:
             self.images.append(name)
             self.labels.append(label)
             self.folders.setdefault(split, {})[folder] = None
+            if notes.key(name) != key:
+                self.keys[name] = key
+
+    def entries(self) -> dict[str, str | list[str]]:
+        """What ``data.yaml`` says of splits, the usual ones first."""
+        folders: dict[str, dict[str, None]] = {}
+        for split, listed in self.folders.items():
+            folders.setdefault(DEFAULT_SPLIT if split is None else split, {}).update(listed)
+        order = {name: i for i, name in enumerate(("train", "val", "test"))}
+        return {
+            split: next(iter(folders[split])) if len(folders[split]) == 1 else [*folders[split]]
+            for split in sorted(folders, key=lambda s: (order.get(s, len(order)), s))
+            if split in SPLIT_KEYS or split not in KEYS
+        }
 
 
 def _clean(key: str) -> str:
@@ -75,26 +100,31 @@ def _with_suffix(name: str, path: str | None) -> str:
     return name + (suffix if suffix.lower() in SUFFIXES else ".jpg")
 
 
-def _folder_names(splits: Iterable[str]) -> dict[str, str]:
+def _folder_names(splits: Iterable[str | None]) -> dict[str | None, str]:
     """A folder for each split: its name, where that can be one."""
-    out: dict[str, str] = {}
-    for split in splits:
-        plain = re.fullmatch(r"[\w \-.+]{1,80}", split) and split.strip(". ") == split
-        name = split if plain and split not in ("images", "labels") else f"split-{len(out)}"
-        while name in out.values():
+    out: dict[str | None, str] = {}
+    for split in sorted(splits, key=lambda s: s is None):
+        name = split or f"split-{len(out)}"
+        if split is None:
+            name = "unsplit" if DEFAULT_SPLIT in out else DEFAULT_SPLIT
+        elif not PLAIN.fullmatch(name) or "/" in name or name.strip(". ") != name:
+            name = f"split-{len(out)}"
+        while name in out.values() or name in ("images", "labels"):
             name += "_"
         out[split] = name
     return out
 
 
-def _kept_folders(keys: list[str], splits: list[str], default: dict[str, str]) -> dict[str, str]:
-    """Folders ``images/x`` and ``x/images`` whose samples are all of one split: they stay."""
-    of: dict[str, set[str]] = {f"images/{name}": {split} for split, name in default.items()}
+def _owners(
+    keys: list[str], splits: list[str | None], default: dict[str | None, str]
+) -> dict[str, set[str | None]]:
+    """The splits of each folder ``images/x`` and ``x/images``."""
+    of: dict[str, set[str | None]] = {f"images/{name}": {s} for s, name in default.items()}
     for key, split in zip(keys, splits, strict=True):
         parts = key.split("/", 2)
         if len(parts) == 3 and "images" in parts[:2]:
             of.setdefault(f"{parts[0]}/{parts[1]}", set()).add(split)
-    return {folder: folder for folder, owners in of.items() if len(owners) == 1}
+    return of
 
 
 def _apart(name: str, folder: str, taken: set[str]) -> tuple[str, str]:
@@ -115,15 +145,34 @@ def label_rows(table: pa.Table, plan: Plan) -> pa.Array:
     columns = [_text(pa.array(classes))]
     if plan.task in ("detect", "pose"):
         _, boxes = geometry.fixed_list(table["bbox"])
-        columns += _numbers(np.hstack([centres(boxes[:, :2], boxes[:, 2:]), boxes[:, 2:]]))
+        columns += _numbers(np.hstack([near_sum(boxes[:, :2], boxes[:, 2:] / 2), boxes[:, 2:]]))
     if plan.task == "pose" and plan.points:
-        columns.append(_lists(table["keypoints"].combine_chunks()))
+        listed = table["keypoints"].combine_chunks()
+        points = np.full((len(listed), 3 * plan.points), -0.0)  # where an object has none
+        points[np.asarray(listed.is_valid())] = np.reshape(listed.flatten(), (-1, 3 * plan.points))
+        columns.append(_lists(arrays.point_column(points, np.ones(len(points), bool))))
     if plan.task in ("seg", "obb"):
-        parts = table["polygons"].combine_chunks().flatten()
-        columns.append(_lists(parts.flatten()))
+        columns.append(_rings(table, plan.task))
     if "score" in table.column_names:
         columns.append(_text(table["score"].combine_chunks()))
     return join(columns)
+
+
+def _rings(table: pa.Table, task: str) -> pa.Array:
+    """The ring of each polygon; a row without one is a box."""
+    polygons = table["polygons"].combine_chunks()
+    rings = _lists(polygons.flatten().flatten())
+    if not polygons.null_count:
+        return rings
+    where = np.asarray(polygons.is_valid())
+    _, boxes = geometry.fixed_list(table["bbox"])
+    low = boxes[~where, :2]
+    closed = arrays.around(np.hstack([low, near_sum(boxes[~where, 2:], low)]), task)
+    rows_ = _lists(arrays.point_column(closed, np.ones(len(closed), bool)))
+    order = np.empty(len(where), np.int64)
+    order[where] = np.arange(len(rings))
+    order[~where] = len(rings) + np.arange(len(rows_))
+    return pa.concat_arrays([rings, rows_]).take(pa.array(order))
 
 
 def _text(values: pa.Array) -> pa.Array:
@@ -164,45 +213,29 @@ def write_labels(dataset: Dataset, out: Out, plan: Plan, labels: list[str]) -> N
 def write_tree(dataset: Dataset, out: Out, plan: Plan, places: Places) -> None:
     """Labels, ``data.yaml``, and our own notes."""
     write_labels(dataset, out, plan, places.labels)
-    data: dict[str, Any] = {}
-    for split, folders in sorted(places.folders.items(), key=lambda s: _rank(s[0])):
-        if split in SPLIT_KEYS or split not in KEYS:
-            data[split] = next(iter(folders)) if len(folders) == 1 else list(folders)
     listed = rows.categories_from_table(tables.conform(dataset.categories, tables.CATEGORIES))
     named = [c for c, number in zip(listed, plan.classes, strict=True) if number >= 0]
+    data: dict[str, Any] = dict(places.entries())
     data["names"] = {i: c.name for i, c in enumerate(named)}
     if plan.task == "pose":
         data["kpt_shape"] = [plan.points, 3]
         flip = _flips(dataset, named, plan.points)
         if flip:
             data["flip_idx"] = flip
-    out.text("data.yaml", _dump(data))
-    own = {
-        "format": "yolo",
-        "task": plan.task,
-        "boxes": "extent" if plan.boxes else None,
-        "images": LIST,
-        "splits": [[split, list(folders)] for split, folders in places.folders.items()],
-        "categories": [_record(c) for c in listed],
-    }
-    head = "# Notes of granum: order of images, names of splits, facts of classes.\n"
-    out.text(OWN_FILE, head + _dump(own))
+    out.text("data.yaml", dump_yaml(data))
+    notes = Notes(
+        task=plan.task,
+        boxes=plan.boxes,
+        closed=plan.closed,
+        marked=plan.marked,
+        images=LIST,
+        splits=[(split, list(folders)) for split, folders in places.folders.items()],
+        below=places.below,
+        keys=places.keys,
+        categories=listed,
+    )
+    out.text(NOTES, notes.text())
     out.text(LIST, "".join(f"./{path}\n" for path in places.images))
-
-
-def _rank(split: str) -> tuple[int, str]:
-    order = ("train", "val", "test")
-    return (order.index(split) if split in order else len(order), split)
-
-
-def _dump(data: Any) -> str:
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return str(yaml.dump(data, Dumper=dumper, sort_keys=False, allow_unicode=True, width=1000))
-
-
-def _record(category: rows.Category) -> dict[str, Any]:
-    values = {name: getattr(category, name) for name in rows.Category.__dataclass_fields__}
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _flips(dataset: Dataset, categories: list[rows.Category], points: int) -> list[int] | None:

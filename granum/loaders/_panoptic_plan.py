@@ -320,8 +320,9 @@ def _first_paths(dataset: Dataset) -> list[str | None]:
             paths = pc.struct_field(maps, "path")
             has = np.flatnonzero(np.asarray(paths.is_valid()))
             at = np.searchsorted(has, offsets[:-1])
-            good = (at < len(has)) & (has[np.minimum(at, len(has) - 1)] < offsets[1:])
-            chosen = paths.take(pa.array(has[at[good]])).to_pylist()
+            following = np.append(has, len(maps))[at]
+            good = following < offsets[1:]
+            chosen = paths.take(pa.array(following[good])).to_pylist()
             for i, path in zip(np.flatnonzero(good).tolist(), chosen, strict=True):
                 found[i] = path
         out += found

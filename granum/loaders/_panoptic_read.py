@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,9 @@ class _Reader:
             raise FormatError(path, "no COCO panoptic file: it has neither images nor annotations")
         hint = _json(file, HINT, self.intake)
         hint = hint if isinstance(hint, dict) else {}
-        columns = read_records(file, "annotations", ANNOTATION, self.intake)
+        # A NaN in one segment is no fault of the others: it is looked for there, not here.
+        whole = replace(file, has_nan=False)
+        columns = read_records(whole, "annotations", ANNOTATION, self.intake)
         names = columns.get("file_name").tolist()
         first = next((n for n in names if type(n) is str), None)
         folder = mask_folder(self.tree, path, first)

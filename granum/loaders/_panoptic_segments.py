@@ -20,7 +20,7 @@ from granum.loaders.coco.categories import CategoryRows
 from granum.loaders.coco.ids import IdIndex, id_texts, needs_extra
 from granum.loaders.coco.keys import extras, key_codes, raw_texts
 from granum.loaders.coco.records import ANNOTATION_KEYS, FLAGS, Array, Columns, read_records
-from granum.loaders.coco.scan import NAN, JsonFile
+from granum.loaders.coco.scan import JsonFile
 from granum.schema import rows, tables
 from granum.schema.findings import Findings
 
@@ -98,7 +98,8 @@ class _Segments:
         self.listed, self.categories, self.intake = listed, categories, intake
         self.starts = np.concatenate([[0], np.cumsum(listed.counts)])
         span = {"segments": (0, len(listed.text))}
-        self.file = JsonFile(listed.file.path, listed.file.name, listed.text, span)
+        at = listed.file
+        self.file = JsonFile(at.path, at.name, listed.text, span, at.has_nan)
         # The records were joined to one list: what is found there is told by its own place.
         apart = Intake(Findings(intake.findings.on_error, intake.findings.limit))
         self.c: Columns = read_records(self.file, "segments", SEGMENT, apart)
@@ -274,13 +275,10 @@ class _Segments:
             boxes = msgspec.json.decode(f"[{joined}]", type=list[list[float] | None])
         except msgspec.DecodeError:
             boxes = [_numbers(t) for t in texts]
-        mark = json.dumps(NAN)
-        nan = np.array([t is not None and mark in t for t in texts], bool)
-        self.fault("nan-box", nan, lambda i: "the box holds NaN or Infinity", "bbox", self.drops)
         for i, box in enumerate(boxes):
             exact = box is not None and len(box) == 4 and max(map(abs, box)) <= _EXACT
             text = texts[i]
-            if not exact and text not in (None, "null") and not nan[i]:
+            if not exact and text not in (None, "null"):
                 # No box, or none that doubles can hold: given back as it was written.
                 self.extra.setdefault(i, {})["bbox"] = json.loads(text or "null")
             if box is not None and len(box) != 4:

@@ -191,12 +191,16 @@ def options_of(method: Any) -> dict[str, inspect.Parameter]:
 
 
 def keep_columns(batch: Batch, keeps: Iterable[str]) -> Batch:
-    """Without the kinds and columns that are not in ``keeps`` (bookkeeping stays)."""
+    """Without the kinds and columns that are not in ``keeps`` (bookkeeping stays), and without
+    verified absences where ``present`` is not kept."""
     kept = frozenset(keeps)
     annotations = batch.annotations
     kinds = KINDS & kept
     present = column(annotations, "kind").cast(pa.string())
     wanted = pc.fill_null(pc.is_in(present, value_set=pa.array(sorted(kinds), pa.string())), False)
+    if "present" not in kept and "present" in annotations.column_names:
+        # Without its flag a verified absence would read as the presence of the class.
+        wanted = pc.and_(wanted, pc.fill_null(annotations["present"], True))
     if not pc.all(wanted, min_count=0).as_py():
         annotations = annotations.filter(wanted)
     return Batch(

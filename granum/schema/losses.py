@@ -133,14 +133,16 @@ class LossReport:
     notes: list[str] = field(default_factory=list)
     allowed: list[str] = field(default_factory=list)
 
+    def _counting(self) -> list[LossRow]:
+        """Rows whose losses count: a kind that is lost as a whole takes its columns along."""
+        whole = {r.kind for r in self.rows if r.column == "*" and r.lost and r.lost == r.total}
+        return [r for r in self.rows if r.column == "*" or r.kind is None or r.kind not in whole]
+
     def lost_names(self) -> dict[str, int]:
         """Names with losses that count, and how many values."""
         out: dict[str, int] = {}
-        whole = {r.kind for r in self.rows if r.column == "*" and r.lost and r.lost == r.total}
-        for row in self.rows:
-            # A kind that is lost as a whole takes its columns along.
-            implied = row.column != "*" and row.kind is not None and row.kind in whole
-            if row.lost and row.name is not None and not implied:
+        for row in self._counting():
+            if row.lost and row.name is not None:
                 out[row.name] = out.get(row.name, 0) + row.lost
         return out
 
@@ -159,19 +161,28 @@ class LossReport:
         }
 
     def table(self) -> str:
-        """The losses and changes, for people."""
-        shown = [r for r in self.rows if (r.lost and r.name is not None) or r.changed]
-        if not shown:
+        """The losses and changes that count, for people: one line per kind and name."""
+        lines: dict[tuple[str, str], LossRow] = {}
+        columns: dict[tuple[str, str], list[str]] = {}
+        for r in self._counting():
+            if not ((r.lost and r.name is not None) or r.changed):
+                continue
+            key = (r.name or r.column, r.kind or r.table)
+            line = lines.setdefault(key, LossRow(r.table, r.kind, r.column, r.name))
+            line.total, line.kept = line.total + r.total, line.kept + r.kept
+            line.changed, line.lost = line.changed + r.changed, line.lost + r.lost
+            line.examples += [e for e in r.examples if e not in line.examples]
+            columns.setdefault(key, []).append("whole" if r.column == "*" else r.column)
+        if not lines:
             return "everything is kept"
-        lines = [f"{'':11}{'what':<26}{'kept':>9}{'changed':>9}{'lost':>9}  examples"]
-        for r in shown:
-            what = f"{r.kind or r.table} {'(whole)' if r.column == '*' else r.column}"
-            some = ", ".join(r.examples[:3]) + (" …" if len(r.examples) > 3 else "")
-            lines.append(
-                f"  {r.name or '-':<15}{what:<26}"[:37].ljust(37)
-                + f"{r.kept:>9}{r.changed:>9}{r.lost:>9}  {some}"
-            )
-        return "\n".join(lines)
+        out = [f"  {'name':<15}{'of':<13}{'kept':>9}{'changed':>9}{'lost':>9}  columns; examples"]
+        for (name, of), r in lines.items():
+            named = [c for c in columns[name, of] if c != name]
+            some = ", ".join(named[:4]) + (" …" if len(named) > 4 else "")
+            shown = ", ".join(r.examples[:3]) + (" …" if len(r.examples) > 3 else "")
+            rest = "; ".join(t for t in (some, shown) if t)
+            out.append(f"  {name:<15}{of:<13}{r.kept:>9}{r.changed:>9}{r.lost:>9}  {rest}")
+        return "\n".join(out)
 
 
 class Meter:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,7 +59,7 @@ def one_table(dataset: Dataset, name: str) -> pa.Table:
         names = np.asarray([*dataset.category_names(), None], object)
         index = np.asarray(category.fill_null(-1), np.int64)
         return table.append_column("category_name", pa.array(names[index], pa.string()))
-    found = {
+    found: dict[str, Callable[[], pa.Table]] = {
         "samples": dataset.samples,
         "categories": lambda: dataset.categories,
         "groups": lambda: dataset.groups,
@@ -74,8 +74,8 @@ def to_hf(dataset: Dataset) -> datasets.Dataset:
     """See ``Dataset.to_hf``."""
     import datasets as hf
 
-    make: Any = hf.Dataset
-    return make(hf.table.InMemoryTable(nested_table(dataset)))
+    library: Any = hf
+    return library.Dataset(library.table.InMemoryTable(nested_table(dataset)))
 
 
 def to_polars(dataset: Dataset, name: str) -> polars.DataFrame:

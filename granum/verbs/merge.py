@@ -101,13 +101,17 @@ class MergeReport:
         lines.append(
             f"categories  {self.categories['united']} united by name, {self.categories['new']} new"
         )
-        for c in self.categories["conflicts"][:5]:
+        other = [c for c in self.categories["conflicts"] if c["fact"] != "source_id"]
+        for c in other[:5]:
             lines.append(
                 f"  differ    {c['category']}: {c['fact']} {c['left']!r} of {c['dataset']}; "
                 f"kept {c['kept']!r}"
             )
-        if len(self.categories["conflicts"]) > 5:
-            lines.append(f"            … {len(self.categories['conflicts']) - 5} more")
+        if len(other) > 5:
+            lines.append(f"            … {len(other) - 5} more")
+        if len(self.categories["conflicts"]) > len(other):
+            n = len(self.categories["conflicts"]) - len(other)
+            lines.append(f"  differ    source ids of {n}; the first dataset's are kept")
         for names in self.categories["look_alikes"]:
             lines.append(
                 f"  alike     {', '.join(map(repr, names))}: one class? (--map unites them)"

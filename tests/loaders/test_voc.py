@@ -18,8 +18,8 @@ from granum.loaders.voc import Voc
 from granum.schema.findings import Findings
 from granum.store.media import read_map
 
-from ..data import shared
-from .voc_tree import GOLDEN, box, label, tree
+from tests.data import shared
+from tests.loaders.voc_tree import GOLDEN, box, label, tree
 
 
 def read(root: Path, **options):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 
+import granum.loaders._xml as module
 from granum.errors import FormatError
-from granum.loaders._xml import MAX_DEPTH, Element, iter_xml, parse_xml, read_xml, root_tag
+from granum.loaders._xml import MAX_DEPTH, iter_xml, parse_xml, read_xml, root_tag
 
 BOMB = b"""<?xml version="1.0"?>
 <!DOCTYPE x [
@@ -86,17 +88,21 @@ def test_streaming_gives_wanted_elements_complete(tmp_path):
     assert found[2].value("box") == "1" and found[2].line == 3
 
 
-def test_streaming_holds_no_more_than_a_chunk(tmp_path, monkeypatch):
-    import granum.loaders._xml as module
+class _Counted(io.BytesIO):
+    reads = 0
 
+    def read(self, size: int | None = -1) -> bytes:
+        _Counted.reads += 1
+        return super().read(size)
+
+
+def test_streaming_reads_no_further_than_needed(tmp_path, monkeypatch):
+    content = b"<all>" + b"<image/>" * 1000 + b"</all>"
     monkeypatch.setattr(module, "CHUNK", 64)
-    path = tmp_path / "f.xml"
-    path.write_text("<all>" + "<image/>" * 1000 + "</all>")
-    alive = 0
-    for element in iter_xml(path, {"image"}):
-        assert isinstance(element, Element)
-        alive += 1
-    assert alive == 1000
+    monkeypatch.setattr(Path, "open", lambda *_: _Counted(content))
+    stream = iter_xml(tmp_path / "f.xml", {"image"})
+    assert next(stream).tag == "image" and _Counted.reads == 1
+    assert sum(1 for _ in stream) == 999 and _Counted.reads == len(content) // 64 + 2
 
 
 @pytest.mark.parametrize(

@@ -255,15 +255,11 @@ def _overrides(columns: Columns, extra: dict[int, dict[str, Any]]) -> None:
         if key not in columns.values:
             continue
         values = columns.get(key)
-        odd = (
-            np.flatnonzero(~np.isin(values, (0, 1)))
-            if values.dtype == np.int64
-            else range(len(values))
-        )
-        for i in odd:
-            v = values[i]
+        if values.dtype == np.int64 and np.isin(values, (0, 1)).all():
+            continue
+        for i, v in enumerate(values.tolist()):
             if v is not UNSET and v is not None and v not in (0, 1):
-                extra.setdefault(int(i), {})[key] = int(v)
+                extra.setdefault(i, {})[key] = int(v)
     if "num_keypoints" in columns.values:
         # Kept as written: it cannot be told from the keypoints in files that count otherwise.
         for i, v in enumerate(columns.get("num_keypoints").tolist()):
@@ -382,9 +378,9 @@ def gather(
         local = pa.array(at_sorted[first:last] - starts[number])
         parsed = Parsed() if future is None else future.result()
         for row, value in parsed.extra.items():
-            place = int(np.searchsorted(at_sorted[first:last], row + starts[number]))
-            if place < last - first and at_sorted[first + place] == row + starts[number]:
-                extra.setdefault(int(order[first + place]), {})[key] = value
+            found = np.flatnonzero(at_sorted[first:last] == row + starts[number])
+            if len(found):
+                extra.setdefault(int(order[first + found[0]]), {})[key] = value
         for name, array in parsed.arrays.items():
             if name not in pieces:
                 pieces[name] = [pa.nulls(done, array.type)] if done else []

@@ -87,6 +87,7 @@ def decide(task: str | None, config: Config, sample: Lines) -> Kind:
     more = rows.take(kind.trailing(rows) & kind.fits(rows))
     last = more.values[more.first + more.count - 1]
     tracks = bool(len(last) and (last == np.rint(last)).all() and last.max() > 1)
+    tracks &= config.notes.task is None  # our writer writes no tracks
     return Kind(kind.task, kind.why, kind.points, tracks)
 
 

@@ -20,7 +20,8 @@ LEVELS = {
     **dict.fromkeys(ROOMS, 3),
     "verbs": 4,
     "testing": 5,
-    "cli": 5,
+    "flags": 5,
+    "cli": 6,
 }
 ALLOWED = {("train", "metrics")}
 """Rooms that may import another one."""

@@ -77,16 +77,19 @@ class Canvas:
     """One image that segments are painted on; none may cover a pixel of another.
 
     Args:
-        size: (height, width), or None: that of the first mask.
+        size: (height, width); where one is None, it is that of the first mask.
         root: the folder that label maps are relative to.
 
     Attributes:
         ids: what was painted; None before the first mask where the size is not known.
     """
 
-    def __init__(self, size: tuple[int, int] | None, root: str | None) -> None:
-        self.root = root
-        self.ids: Ids | None = None if size is None else np.zeros(size, np.int64)
+    def __init__(self, size: tuple[int | None, int | None], root: str | None) -> None:
+        self.root, self.size = root, size
+        height, width = size
+        self.ids: Ids | None = None
+        if height is not None and width is not None:
+            self.ids = np.zeros((height, width), np.int64)
         self._read: dict[str, Ids | None] = {}
 
     def paint(self, row: Mapping[str, Any], value: int) -> bool:
@@ -98,10 +101,11 @@ class Canvas:
         mask = self.mask(row)
         if mask is None:
             return False
-        if self.ids is None:
-            self.ids = np.zeros(mask.shape, np.int64)
-        if mask.shape != self.ids.shape or self.ids[mask].any():
+        ids = np.zeros(mask.shape, np.int64) if self.ids is None else self.ids
+        stated = [s is None or s == n for s, n in zip(self.size, mask.shape, strict=True)]
+        if not all(stated) or mask.shape != ids.shape or ids[mask].any():
             return False
+        self.ids = ids
         self.ids[mask] = value
         return True
 

@@ -57,7 +57,9 @@ def project(batch: Batch, dataset: Dataset, plan: Plan) -> Batch:
     images = plan.images[batch.start : batch.start + samples.num_rows]
     table = _drawable(batch.annotations)
     samples, table = _in_pixels(samples, table, batch.start, dataset)
-    values = _Painter(samples, table, batch.start, map_root_of(dataset)).values()
+    painter = _Painter(samples, table, batch.start, map_root_of(dataset))
+    values = painter.values()
+    samples = painter.sized()
     chosen = values > 0
     table = table.filter(pa.array(chosen))
     at = np.asarray(column(table, "sample"), np.int64) - batch.start
@@ -113,6 +115,15 @@ class _Painter:
         self.samples, self.table, self.root = samples, table, root
         self.at = np.asarray(column(table, "sample"), np.int64) - start
         self.n = table.num_rows
+        self.size = {n: column(samples, n).to_pylist() for n in ("height", "width")}
+
+    def sized(self) -> pa.Table:
+        """The samples, with sizes that only masks told."""
+        samples = self.samples
+        for name, values in self.size.items():
+            if any(v is not None for v in values):
+                samples = with_column(samples, name, pa.array(values, pa.int32()))
+        return samples
 
     def values(self) -> Array:
         """The id of each row in its PNG; 0 where the row cannot be there."""
@@ -170,8 +181,7 @@ class _Painter:
     def _paint(self, first: int, last: int, path: Array, value: Array) -> Array:
         """Ids of one sample's rows: those of its first panoptic PNG stay, others get free ones."""
         sample = int(self.at[first])
-        height, width = (column(self.samples, n)[sample].as_py() for n in ("height", "width"))
-        size = None if height is None or width is None else (height, width)
+        size = self.size["height"][sample], self.size["width"][sample]
         canvas = Canvas(size, self.root)
         listed = {n: column(self.table, n).slice(first, last - first).to_pylist() for n in SOURCES}
         own = np.flatnonzero(value[first:last] > 0)
@@ -189,6 +199,8 @@ class _Painter:
                 out[i] = id_
                 used.add(id_)
                 spare = next(free) if id_ == spare else spare
+        if canvas.ids is not None:
+            self.size["height"][sample], self.size["width"][sample] = canvas.ids.shape
         return out
 
 

@@ -98,8 +98,8 @@ class _Segments:
         self.listed, self.categories, self.intake = listed, categories, intake
         self.starts = np.concatenate([[0], np.cumsum(listed.counts)])
         span = {"segments": (0, len(listed.text))}
-        at = listed.file
-        self.file = JsonFile(at.path, at.name, listed.text, span, at.has_nan)
+        whole = listed.file
+        self.file = JsonFile(whole.path, whole.name, listed.text, span, whole.has_nan)
         # The records were joined to one list: what is found there is told by its own place.
         apart = Intake(Findings(intake.findings.on_error, intake.findings.limit))
         self.c: Columns = read_records(self.file, "segments", SEGMENT, apart)

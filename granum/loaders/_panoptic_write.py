@@ -224,7 +224,7 @@ class _Writer:
                 shutil.copyfile(path, self.out.path(image.png))
                 return _Pixels(ids, source, self.root)
         width, height = size
-        canvas = Canvas(None if width is None or height is None else (height, width), self.root)
+        canvas = Canvas((height, width), self.root)
         for k in listed:
             if not canvas.paint(segments.sources(k), segments.value(k)):
                 raise FormatError(image.png, f"segment {segments.value(k)} cannot be painted")

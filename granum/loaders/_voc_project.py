@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from granum.loaders._voc_sets import file_name, stem
+from granum.loaders._voc_names import file_name, stem
 from granum.loaders._voc_tree import CLASS, OBJECT
 from granum.loaders.base import blank, keep_columns
 from granum.loaders.writing import with_sizes

@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from granum.errors import FormatError, GranumError
 from granum.loaders._voc_classes import Classes
+from granum.loaders._voc_names import stem
 from granum.loaders._voc_parse import SCHEMA, Parsed, Parser, Row, lines_of
-from granum.loaders._voc_sets import FLAGS, FOLDER, read_sets, stem
+from granum.loaders._voc_sets import FLAGS, FOLDER, read_sets
 from granum.loaders._voc_tree import (
     CLASS,
     OBJECT,

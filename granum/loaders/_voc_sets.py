@@ -1,4 +1,4 @@
-"""PASCAL VOC image sets: ``ImageSets/<folder>/<set>.txt``, and names as they stand in files.
+"""PASCAL VOC image sets: ``ImageSets/<folder>/<set>.txt``.
 
 A plain list has an image name per line (names may hold spaces); ``Layout`` and ``Action`` lists
 add numbers. ``Main/<class>_<set>.txt`` has ``name flag``: 1 present, -1 absent, 0 only difficult
@@ -8,31 +8,17 @@ objects. The set ``default`` holds the images without a split.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
-from granum.loaders.base import Intake, image_name
-from granum.store.media import IMAGE_SUFFIXES
+from granum.loaders._voc_names import FILE, LINE, is_text, set_name, spelled, split_of, stem
+from granum.loaders.base import Intake
 from granum.store.out import Out
 
-__all__ = [
-    "FLAGS",
-    "FOLDER",
-    "ListWriter",
-    "Sets",
-    "file_name",
-    "is_text",
-    "numbered_lines",
-    "read_sets",
-    "set_name",
-    "stem",
-    "stems",
-]
+__all__ = ["FLAGS", "FOLDER", "ListWriter", "Sets", "numbered_lines", "read_sets"]
 
 FOLDER = "ImageSets"
 MAIN = "Main"
@@ -43,88 +29,6 @@ FLAGS = {1: (True, None), -1: (False, None), 0: (True, True)}
 _ORDER = {"train": 0, "val": 1, "test": 2, "trainval": 4, "default": 5}
 _NUMBERS = re.compile(r"(.*\S)\s+([+-]?\d{1,9})")
 _NAME = re.compile(r"[\w-]+")
-_CONTROL = re.compile(r"[\x00-\x1f]")
-
-
-class _Codec:
-    """Names in files: characters that would break the file become ``%XX``.
-
-    A text is decoded only where it is exactly what ``encode`` gives, so that names of other
-    tools that happen to hold a ``%`` stay as they are.
-    """
-
-    def __init__(self, special: str) -> None:
-        self._search = re.compile(special).search
-        self._every = re.compile(f"%|{special}")
-
-    def _full(self, name: str) -> str:
-        return self._every.sub(lambda m: spelled(m[0]), name)
-
-    def encode(self, name: str) -> str:
-        if self._search(name) or self.decode(name) != name:
-            return self._full(name)
-        return name
-
-    def decode(self, text: str) -> str:
-        if "%" not in text:
-            return text
-        name = unquote(text)
-        return name if text in (self._full(name), spelled(name)) else text
-
-
-def is_text(name: str) -> bool:
-    """Whether a file name is Unicode (a file system may hold any bytes)."""
-    return name.isascii() or not any("\ud800" <= c <= "\udfff" for c in name)
-
-
-def spelled(name: str) -> str:
-    """``name`` with every byte as ``%XX``."""
-    return "".join(f"%{byte:02X}" for byte in name.encode())
-
-
-LINE = _Codec(r"[\x00-\x1f\x7f\x85\u2028\u2029]|^[\s#\"]|\s\Z")
-FILE = _Codec(r"[/\\\x00-\x1f]")
-
-_RESERVED: dict[str | None, str] = {
-    None: "default", "": "%", "%": spelled("%"), "default": spelled("default")
-}  # fmt: skip
-_MEANT = {v: k for k, v in _RESERVED.items()}
-
-
-def set_name(split: str | None) -> str:
-    """The file name (without ``.txt``) of the list of a split."""
-    return _RESERVED[split] if split in _RESERVED else FILE.encode(str(split))
-
-
-def _split(raw: str) -> str | None:
-    return _MEANT[raw] if raw in _MEANT else FILE.decode(raw)
-
-
-def stem(name: str) -> str:
-    """A file name without its image suffix."""
-    head, dot, tail = name.rpartition(".")
-    return head if dot and f".{tail.lower()}" in IMAGE_SUFFIXES and head[-1:] not in "/" else name
-
-
-def file_name(key: str) -> str:
-    """Where an image of this key goes in ``JPEGImages``; control characters as ``%XX``."""
-    return _CONTROL.sub(lambda m: spelled(m[0]), image_name(key))
-
-
-def stems(names: Iterable[str]) -> list[str]:
-    """The names of label files, without suffix: the stems of the images, or their full names
-    where two images share a stem."""
-    listed = list(names)
-    plain = [stem(n) for n in listed]
-    count, taken, out = Counter(plain), set[str](), []
-    for name, short in zip(listed, plain, strict=True):
-        base = chosen = short if count[short] == 1 else name
-        n = 2
-        while chosen in taken or (chosen != short and chosen in count):
-            chosen, n = f"{base}~{n}", n + 1
-        taken.add(chosen)
-        out.append(chosen)
-    return out
 
 
 def numbered_lines(path: Path, intake: Intake) -> list[tuple[int, str]]:
@@ -189,7 +93,7 @@ def _summary(
             further = [e for e in further if e != chosen]
         if further:
             out[folder] = further
-    return _split(chosen), out or None
+    return split_of(chosen), out or None
 
 
 def _entry(entry: Any) -> tuple[str, str]:
@@ -256,6 +160,8 @@ def _parse(line: str, known: Collection[str], folder: str) -> tuple[str, str]:
     ways = [(line, "")]
     while (match := _NUMBERS.fullmatch(ways[-1][0])) and len(ways) < 4:
         ways.append((match[1], f"{match[2]} {ways[-1][1]}".strip()))
+    if "\t" in line and len(ways) > 1:
+        del ways[0]
     ways = [(LINE.decode(name), rest) for name, rest in ways]
     for name, rest in ways if folder == MAIN else reversed(ways):
         if name in known:
@@ -264,6 +170,11 @@ def _parse(line: str, known: Collection[str], folder: str) -> tuple[str, str]:
             return stem(name), rest
     short = ways[-1]  # unknown: a name with a space and a number, or a name and a number
     return short if " " not in short[0] else ways[0]
+
+
+def _is_known(line: str, known: Collection[str]) -> bool:
+    """Whether a whole line is the name of an image; a tab always ends a name."""
+    return "\t" not in line and LINE.decode(line) in known
 
 
 def _flagged(line: str, known: Collection[str]) -> tuple[str, str | None]:
@@ -283,7 +194,9 @@ def _owner(
     classes: Collection[str],
 ) -> tuple[str, str] | None:
     """Class and set of a class list; None for a plain list."""
-    if lines and (LINE.decode(lines[0][1]) in known or not _NUMBERS.fullmatch(lines[0][1])):
+    if lines and not _NUMBERS.fullmatch(lines[0][1]):
+        return None
+    if lines and all(_is_known(line, known) for _, line in lines):
         return None
     found = owner(raw, files, classes)
     if found is None and lines and "_" in raw:
@@ -326,10 +239,16 @@ def _read_facts(
 
 @dataclass
 class ListWriter:
-    """Collects the lists of a dataset and writes them."""
+    """Collects the lists of a dataset, whose images are called ``names``, and writes them."""
 
+    names: Collection[str] = ()
     lines: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     facts: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+
+    def _line(self, name: str, rest: str) -> str:
+        """A name and what follows it, which no other name can be taken for."""
+        line = f"{name} {rest}".rstrip()
+        return f"{name}\t{rest.strip()}" if rest and LINE.decode(line) in self.names else line
 
     def add(self, name: str, split: str | None, further: Any) -> tuple[list[str], bool]:
         """List an image in its split and its further sets.
@@ -354,13 +273,13 @@ class ListWriter:
                 text = LINE.encode(name)
                 if folder != MAIN and _NUMBERS.fullmatch(text):
                     text = f'"{text}"'
-                self.lines.setdefault((folder, raw), []).append(f"{text} {rest}".rstrip())
+                self.lines.setdefault((folder, raw), []).append(self._line(text, rest))
         return [_entry(e)[0] for e in entries[MAIN]], told
 
     def fact(self, name: str, sets: Iterable[str], of: str, flag: int) -> None:
         """State a class of an image, in each of its sets."""
         for raw in sets:
-            self.facts.setdefault((of, raw), []).append(f"{LINE.encode(name)} {flag:2d}")
+            self.facts.setdefault((of, raw), []).append(self._line(LINE.encode(name), f"{flag:2d}"))
 
     def write(self, out: Out, classes: Collection[str]) -> None:
         for (folder, raw), lines in self.lines.items():

@@ -14,7 +14,8 @@ import numpy as np
 
 from granum.errors import FormatError
 from granum.loaders._voc_classes import COLOURS, VALUES, rgb24
-from granum.loaders._voc_sets import FOLDER, is_text, stem
+from granum.loaders._voc_names import is_text, stem
+from granum.loaders._voc_sets import FOLDER
 from granum.loaders._xml import root_tag
 from granum.store.media import IMAGE_SUFFIXES, open_image
 

@@ -12,8 +12,9 @@ from typing import Any
 from granum.errors import FormatError
 from granum.loaders._voc_build import object_xml, sample_xml
 from granum.loaders._voc_classes import write_classes
+from granum.loaders._voc_names import file_name, stems
 from granum.loaders._voc_parse import FLAGS as FLAG_COLUMNS
-from granum.loaders._voc_sets import FLAGS, FOLDER, ListWriter, file_name, stems
+from granum.loaders._voc_sets import FLAGS, FOLDER, ListWriter
 from granum.loaders._voc_tree import OBJECT, Images
 from granum.schema import geometry
 from granum.schema.attributes import attribute_dicts
@@ -33,7 +34,7 @@ def write_tree(dataset: Dataset, out: Out, one: bool) -> None:
     keys = dataset.samples(["key"])["key"].to_pylist()
     names = [file_name(k) for k in keys]
     labels = stems(names)
-    lists = ListWriter()
+    lists = ListWriter(frozenset(labels))
     classes = dataset.category_names()
     for batch in dataset.iter_batches():
         rows = _Rows(batch, classes, one)

@@ -27,9 +27,9 @@ from typing import Literal
 
 import pyarrow as pa
 
+from granum.loaders._voc_names import file_name
 from granum.loaders._voc_project import project
 from granum.loaders._voc_read import Reader
-from granum.loaders._voc_sets import file_name
 from granum.loaders._voc_tree import find_tree, looks_like
 from granum.loaders._voc_write import write_tree
 from granum.loaders.base import Format, Intake, formats

@@ -232,7 +232,7 @@ class StoreBuilder(_Builder):
         }
         for name in names:
             pieces = [layers[name] for _, layers in pending if name in layers]
-            table = concat(pieces, tables.ANNOTATIONS)
+            table = _groups_last(concat(pieces, tables.ANNOTATIONS))
             if table.num_rows:
                 out.setdefault("layers", {})[name] = self._file(f"layers/{name}", number, table)
         return out
@@ -321,6 +321,15 @@ class StoreBuilder(_Builder):
         else:
             raise ExistsError(f"{self.path} was made by another writer meanwhile")
         return open_dataset(store)
+
+
+def _groups_last(table: pa.Table) -> pa.Table:
+    """Rows without a sample after all others: batches of one part bring theirs in between."""
+    sample = column(table, "sample")
+    if not sample.null_count:
+        return table
+    missing = np.asarray(sample.is_null())
+    return table.take(pa.array(np.argsort(missing, kind="stable")))
 
 
 def _or_empty(table: pa.Table | None, schema: pa.Schema) -> pa.Table:

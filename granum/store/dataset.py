@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from granum.errors import UnknownNameError, UsageError
 from granum.schema import rows, tables
 from granum.schema.expressions import Expression
-from granum.schema.tables import column, with_column
+from granum.schema.tables import column
 from granum.store.parts import Batch, Part, concat, select_parts
 
 if TYPE_CHECKING:
@@ -312,53 +312,18 @@ class Dataset:
     def select_categories(self, names: Sequence[str]) -> Dataset:
         """Only these categories, in this order, and the annotations of theirs (and those
         without a category)."""
-        known = self.category_names()
-        for name in names:
-            if name not in known:
-                raise UnknownNameError("category", name, known)
-        chosen = [i for name in names for i, k in enumerate(known) if k == name]
-        kept = self.filter_annotations(
-            lambda t: (
-                np.asarray(
-                    pc.fill_null(
-                        pc.is_in(column(t, "category"), pa.array(chosen, pa.int32())), False
-                    )
-                )
-                | np.asarray(column(t, "category").is_null())
-            )
-        )
-        to = np.full(len(known) + 1, -1)
-        to[chosen] = np.arange(len(chosen))
-        return kept.with_categories(self.categories.take(chosen), to)
+        from granum.store.choosing import select_categories
+
+        return select_categories(self, names)
 
     def with_categories(self, categories: pa.Table, to: npt.NDArray[Any]) -> Dataset:
         """Other categories; category row ``i`` becomes row ``to[i]`` in all layers.
 
         Parents that are no longer there are dropped from ``parents``.
         """
-        lookup = np.asarray(to, np.int64)
+        from granum.store.choosing import with_categories
 
-        def change(batch: Batch) -> Batch:
-            old = column(batch.annotations, "category")
-            if old.null_count == len(old):
-                return batch
-            new = lookup[np.asarray(old.fill_null(0), np.int64)]
-            values = pa.array(new, pa.int32(), mask=np.asarray(old.is_null()))
-            table = with_column(batch.annotations, "category", values)
-            return Batch(batch.samples, table, batch.start)
-
-        parents = [
-            None
-            if listed is None
-            else [
-                {**p, "index": int(lookup[p["index"]])} for p in listed if lookup[p["index"]] >= 0
-            ]
-            for listed in column(categories, "parents", tables.CATEGORIES).to_pylist()
-        ]
-        kind = tables.CATEGORIES.field("parents").type
-        categories = with_column(categories, "parents", pa.array(parents, kind))
-        sources = _renumber_sources(self.sources, lookup)
-        return self.map_batches(change)._with(categories=categories, sources=sources)
+        return with_categories(self, categories, to)
 
     def split(
         self, fractions: Mapping[str, float] | None = None, *, seed: int = 42
@@ -368,40 +333,9 @@ class Dataset:
         Samples of one group (the frames of a video) stay together. ``fractions`` sum to 1 at
         most; equal seeds give equal splits.
         """
-        if fractions is None:
-            names = self.samples(["split"])["split"].cast(pa.string()).to_pylist()
-            found = dict.fromkeys(names)
-            return {
-                str(n) if n is not None else "": self.select(
-                    [i for i, name in enumerate(names) if name == n]
-                )
-                for n in found
-            }
-        if sum(fractions.values()) > 1 + 1e-9 or min(fractions.values()) < 0:
-            raise UsageError(f"fractions {dict(fractions)} must be positive and sum to 1 at most")
-        group = np.asarray(self.samples(["group"])["group"].fill_null(-1), np.int64)
-        unit = np.where(group >= 0, group, -1 - np.arange(len(group)))
-        _, inverse = np.unique(unit, return_inverse=True)
-        rank = np.random.default_rng(seed).permutation(int(inverse.max(initial=-1)) + 1)
-        place = (rank[inverse] + 0.5) / max(len(rank), 1)
-        out, low = {}, 0.0
-        for name, share in fractions.items():
-            chosen = np.flatnonzero((place >= low) & (place < low + share))
-            values = pa.array([name] * len(chosen)).dictionary_encode()
-            out[name] = self.select(chosen)._set_split(values)
-            low += share
-        return out
+        from granum.store.choosing import split, split_column
 
-    def _set_split(self, values: pa.DictionaryArray) -> Dataset:
-        def change(batch: Batch) -> Batch:
-            mine = values.slice(batch.start, batch.samples.num_rows)
-            return Batch(
-                with_column(batch.samples, "split", mine.cast(tables.SAMPLES.field("split").type)),
-                batch.annotations,
-                batch.start,
-            )
-
-        return self.map_batches(change)
+        return split_column(self) if fractions is None else split(self, fractions, seed)
 
     def view(self, name: str) -> Dataset:
         """A saved view of this store (see ``save_view``)."""
@@ -468,20 +402,3 @@ def _columns(table: pa.Table, names: Sequence[str] | None) -> pa.Table:
     if names is None:
         return table
     return pa.table({n: column(table, n) for n in names})
-
-
-def _renumber_sources(sources: pa.Table, to: npt.NDArray[np.int64]) -> pa.Table:
-    """Category records of sources are [row, record] pairs; the rows follow the categories."""
-    import json
-
-    def change(text: str | None) -> str | None:
-        if text is None:
-            return None
-        pairs = json.loads(text)
-        moved = [[int(to[row]) if row is not None and row >= 0 else row, r] for row, r in pairs]
-        return json.dumps([p for p in moved if p[0] is None or p[0] >= 0], ensure_ascii=False)
-
-    if not sources.num_rows:
-        return sources
-    values = [change(t) for t in column(sources, "categories", tables.SOURCES).to_pylist()]
-    return with_column(sources, "categories", pa.array(values, pa.string()))

@@ -31,7 +31,7 @@ def nested_table(dataset: Dataset) -> pa.Table:
         annotations = part.layer(dataset.meta.layer).combine_chunks()
         offsets = sample_offsets(annotations, part.start, part.rows)
         columns = [
-            annotations[n].combine_chunks()
+            _whole(annotations[n])
             if n in annotations.column_names
             else pa.nulls(annotations.num_rows, kind)
             for n, kind in kinds.items()
@@ -48,7 +48,13 @@ def nested_table(dataset: Dataset) -> pa.Table:
         pieces.append(samples.append_column("annotations", lists))
     if not pieces:
         return tables.empty(tables.SAMPLES)
-    return pa.concat_tables(pieces, promote_options="default")
+    nested = pa.concat_tables(pieces, promote_options="default")
+    return nested if nested.num_rows else nested.schema.empty_table()
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """One array; ``combine_chunks`` copies a single chunk, too."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def one_table(dataset: Dataset, name: str) -> pa.Table:

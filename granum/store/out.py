@@ -101,11 +101,11 @@ def atomic_output(target: str | Path, *, overwrite: bool = False, single: bool) 
     try:
         yield Out(draft, target.name if single else None)
         made = draft / target.name if single else draft
-        if target.is_dir():
+        if target.is_dir() or (target.exists() and not single):
             aside = target.parent / f".{target.name}.old-{secrets.token_hex(4)}"
             target.rename(aside)
             made.rename(target)
-            shutil.rmtree(aside)
+            shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
         else:
             made.replace(target)
     finally:

@@ -64,7 +64,7 @@ class FormatSuite:
         target: name of the folder or file that is written.
         media: the media mode; None for ``copy`` where the format is made of images.
         examples: how many drawn datasets per test.
-        shrink: whether a failing dataset is made smaller before it is shown.
+        shrink: whether a failing dataset is made smaller first, which takes minutes.
     """
 
     name: ClassVar[str]
@@ -74,7 +74,7 @@ class FormatSuite:
     target: ClassVar[str] = "out"
     media: ClassVar[str | None] = None
     examples: ClassVar[int] = 25
-    shrink: ClassVar[bool] = True
+    shrink: ClassVar[bool] = False
 
     # ------------------------------------------------------------------ helpers
 

@@ -14,7 +14,7 @@ from granum.schema.tables import column
 from granum.store.dataset import Dataset
 from granum.verbs._content import REFERENCES
 
-__all__ = ["Survey", "has_path", "survey", "values_of"]
+__all__ = ["Survey", "distinct", "has_path", "meet", "survey", "values_of"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -59,10 +59,22 @@ def survey(dataset: Dataset) -> Survey:
             _types(table, out.types["annotations"])
             for column_name in ("annotation_id", *REFERENCES):
                 ids.append(values_of(table, column_name))
-            tracks.append(np.unique(values_of(table, "track")))
-    out.ids = np.unique(np.concatenate(ids))
-    out.tracks = np.unique(np.concatenate(tracks))
+            tracks.append(distinct(values_of(table, "track")))
+    out.ids, out.tracks = distinct(*ids), distinct(*tracks)
     return out
+
+
+def distinct(*listed: Ints) -> Ints:
+    """The numbers that occur, sorted (quickly where the arrays are sorted already)."""
+    values = np.sort(np.concatenate(listed), kind="stable")
+    return values[np.concatenate([[True], values[1:] != values[:-1]])[: len(values)]]
+
+
+def meet(a: Ints, b: Ints) -> bool:
+    """Whether two sorted arrays without repetitions share a number."""
+    if not len(a) or not len(b) or a[-1] < b[0] or b[-1] < a[0]:
+        return False
+    return len(distinct(a, b)) < len(a) + len(b)
 
 
 def values_of(table: pa.Table, name: str) -> Ints:

@@ -27,7 +27,7 @@ from granum.verbs._joining import (
 from granum.verbs._labels import Labels
 from granum.verbs._prepare import common_roots, forgetful, prefixed, rerooted
 from granum.verbs._shift import Shift
-from granum.verbs._survey import Survey, survey
+from granum.verbs._survey import Survey, distinct, meet, survey
 from granum.verbs._taken import SourceIds, kept_part, left_out, new_keys, places, room
 from granum.verbs._twins import Shapes, Twins, learn, twins
 from granum.verbs.merge import MergeReport, Rules
@@ -262,9 +262,9 @@ class Union:
     def _shift(self, categories: Ints, groups: Ints, dataset: Dataset, found: Survey) -> Shift:
         """How the dataset's numbers change so that they are apart from those there."""
         ids = tracks = 0
-        if len(np.intersect1d(self.ids, found.ids, assume_unique=True)):
+        if meet(self.ids, found.ids):
             ids = room(self.ids, found.ids, "annotation ids")
-        if len(np.intersect1d(self.tracks, found.tracks, assume_unique=True)):
+        if meet(self.tracks, found.tracks):
             tracks = room(self.tracks, found.tracks, "tracks")
             self.report.tracks_renumbered += len(found.tracks)
         in_json = [
@@ -273,8 +273,8 @@ class Union:
         ]
         shapes = len(self.shapes.listed)
         self.shapes.listed += dataset.meta.shapes
-        self.ids = np.union1d(self.ids, found.ids + ids)
-        self.tracks = np.union1d(self.tracks, found.tracks + tracks)
+        self.ids = distinct(self.ids, found.ids + ids)
+        self.tracks = distinct(self.tracks, found.tracks + tracks)
         return Shift(
             categories,
             groups,

@@ -8,7 +8,6 @@ import granum
 from granum.errors import FindingsError
 from granum.schema.findings import CODES, Findings
 from granum.testing.media import png
-
 from tests.loaders.voc_tree import GOLDEN, box, label, tree
 
 DOG = f"<name>dog</name>{box(1, 2, 30, 40)}"

@@ -1,8 +1,19 @@
-"""A VOC tree typed by hand after the devkit's documentation, and helpers to write trees."""
+"""A VOC tree typed by hand after the devkit's documentation, and helpers for VOC trees."""
 
 from __future__ import annotations
 
+import io
+import xml.etree.ElementTree as Tree
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import granum
+from granum.loaders._voc_classes import COLOURS
+from granum.schema.rows import Category, Sample
+from granum.store.dataset import Dataset
+from granum.testing.same import assert_same
 
 PERSON = """\
 <annotation>
@@ -122,3 +133,58 @@ def label(filename: str | None, *objects: str, size: str | None = "100 80") -> s
     named = "" if filename is None else f"<filename>{filename}</filename>"
     body = "".join(f"<object>{o}</object>\n" for o in objects)
     return f"<annotation>{named}\n<size>{inside}</size>\n{body}</annotation>\n"
+
+
+def png(values, mode="P") -> bytes:
+    array = np.asarray(values, np.uint8)
+    out = io.BytesIO()
+    if mode == "RGB":
+        image = Image.fromarray(np.asarray(COLOURS, np.uint8)[array])
+    else:
+        image = Image.fromarray(array, mode="P")
+        image.putpalette([c for colour in COLOURS for c in colour])
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+INSTANCES = [[0, 1, 1, 255], [2, 2, 0, 0], [2, 0, 0, 0]]
+CLASSES = [[0, 15, 15, 255], [1, 1, 0, 0], [1, 0, 0, 0]]
+TWO = (f"<name>person</name>{box(1, 0, 3, 1)}", f"<name>aeroplane</name>{box(0, 1, 2, 3)}")
+
+
+def masked(instances, classes=CLASSES, mode="P", objects=TWO):
+    return {
+        "Annotations/a.xml": label("a.jpg", *objects, size="4 3"),
+        "SegmentationObject/a.png": png(instances, mode),
+        "SegmentationClass/a.png": png(classes, mode),
+        "ImageSets/Segmentation/val.txt": "a\n",
+    }
+
+
+BOOKKEEPING = {"source_id", "origins", "ordinal", "media"}
+
+
+def of(*samples, categories=("cat", "dog")) -> Dataset:
+    listed = [c if isinstance(c, Category) else Category(c) for c in categories]
+    return Dataset.from_rows(samples, listed)
+
+
+def one(*annotations, key="a.jpg", categories=("cat", "dog"), **values) -> Dataset:
+    size = {"width": 100, "height": 80, **values}
+    return of(Sample(key, annotations=list(annotations), **size), categories=categories)
+
+
+def again(dataset, folder, allow_loss=(), read=(), **options) -> Dataset:
+    """Written, and read back."""
+    granum.write(dataset, folder, "voc", allow_loss=allow_loss, **options)
+    return granum.read(folder, "voc", **{**options, **dict(read)})
+
+
+def kept(dataset, folder, **options) -> Dataset:
+    back = again(dataset, folder, **options)
+    assert_same(dataset, back, ignore=BOOKKEEPING, ordered=False)
+    return back
+
+
+def root_of(path: Path) -> Tree.Element:
+    return Tree.parse(path).getroot()

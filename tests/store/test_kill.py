@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -43,40 +44,48 @@ def state(path):
     return names.pop()
 
 
-def start(path):
-    writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path), "new"], stdout=subprocess.PIPE, text=True
-    )
-    assert writer.stdout is not None
-    assert writer.stdout.readline() == "begins\n"
-    return writer
+@contextmanager
+def writing(path):
+    """A writer that has begun."""
+    command = [sys.executable, "-c", WRITER, str(path), "new"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "begins\n"
+        yield writer
+
+
+def written(path):
+    with writing(path) as writer:
+        assert writer.wait() == 0
+    assert state(path) == "new"
+
+
+def killed(path, after):
+    """What a writer said that was killed ``after`` seconds."""
+    with writing(path) as writer:
+        time.sleep(after)
+        writer.send_signal(signal.SIGKILL)
+        return writer.communicate()[0]
 
 
 @pytest.fixture(scope="module")
 def duration(tmp_path_factory):
     """How long an undisturbed write takes here."""
-    writer = start(tmp_path_factory.mktemp("timed") / "t.granum")
-    began = time.perf_counter()
-    assert writer.wait() == 0
-    return time.perf_counter() - began
+    with writing(tmp_path_factory.mktemp("timed") / "t.granum") as writer:
+        began = time.perf_counter()
+        assert writer.wait() == 0
+        return time.perf_counter() - began
 
 
 @pytest.mark.parametrize("number", range(8))
 def test_killed_while_replacing(tmp_path, duration, number):
     path = tmp_path / "s.granum"
     Dataset.from_rows([sample(f"old {i}", box(None)) for i in range(3)]).save(path)
-    writer = start(path)
     # Spread over the whole write and a little beyond, so that both ends are met.
-    time.sleep(duration * (number + random.Random(number).random()) / 7.5)
-    writer.send_signal(signal.SIGKILL)
-    said = writer.communicate()[0]
-    found = state(path)
-    if "done" in said:
-        assert found == "new"
+    said = killed(path, duration * (number + random.Random(number).random()) / 7.5)
+    assert state(path) == "new" if "done" in said else state(path)
     # The next writer is not disturbed by what the killed one left, and gc removes that.
-    writer = start(path)
-    assert writer.wait() == 0
-    assert state(path) == "new"
+    written(path)
     disk.Store.open(path).gc(keep=1, older_than=-1)
     assert state(path) == "new"
     left = {p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()}
@@ -87,14 +96,9 @@ def test_killed_while_replacing(tmp_path, duration, number):
 @pytest.mark.parametrize("number", range(2))
 def test_killed_while_making(tmp_path, duration, number):
     path = tmp_path / "s.granum"
-    writer = start(path)
-    time.sleep(duration * (number + 0.5) / 3)
-    writer.send_signal(signal.SIGKILL)
-    writer.communicate()
+    killed(path, duration * (number + 0.5) / 3)
     try:
         assert state(path) == "new"
     except StoreError as error:
         assert "interrupted" in str(error) or "no granum store" in str(error)
-    writer = start(path)
-    assert writer.wait() == 0
-    assert state(path) == "new"
+        written(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import PurePosixPath
 
 import pytest
@@ -17,6 +16,10 @@ def tree(folder):
     }
 
 
+def names(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
 def test_a_folder_appears_whole(tmp_path):
     target = tmp_path / "deep" / "out"
     with atomic_output(target, single=False) as out:
@@ -26,7 +29,7 @@ def test_a_folder_appears_whole(tmp_path):
             file.write(b"c")
         assert not target.exists()
     assert tree(target) == {"a.txt": "ä\n", "sub/b.bin": "\0\0\0", "sub/c": "c"}
-    assert os.listdir(tmp_path / "deep") == ["out"]
+    assert names(tmp_path / "deep") == ["out"]
 
 
 def test_a_file_appears_whole(tmp_path):
@@ -43,7 +46,7 @@ def test_a_failure_leaves_nothing(tmp_path, error, single):
     with pytest.raises(error), atomic_output(tmp_path / "out", single=single) as out:
         out.text("out", "half")
         raise error
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("single", [False, True])
@@ -71,7 +74,7 @@ def test_overwriting_is_asked_for(tmp_path, single):
         atomic_output(tmp_path / "out", single=single).__enter__()
     expected = {"out": "new"} if single else {"out/out": "new", "out/new": ""}
     assert tree(tmp_path) == expected  # nothing of the old folder is left in the new
-    assert len(os.listdir(tmp_path)) == 1
+    assert len(names(tmp_path)) == 1
 
 
 def test_an_empty_folder_is_no_obstacle(tmp_path):
@@ -108,7 +111,7 @@ def test_one_file_per_name(tmp_path):
         assert "a//b.txt" in out
         assert "b.txt" not in out
         out.text("a//b.txt", "2")
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -120,7 +123,7 @@ def test_names_stay_inside(tmp_path, name):
         atomic_output(tmp_path / "out", single=False) as out,
     ):
         out.text(name, "x")
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
     with pytest.raises(FormatError, match="leaves its folder"):
         safe_relative(name, "list.txt")
 
@@ -139,4 +142,4 @@ def test_a_folder_cannot_be_written_as_a_file(tmp_path):
     ):
         out.text("a/b", "1")
         out.text("a", "2")
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []

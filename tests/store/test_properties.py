@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 
 from granum.store import builder, parts
 from granum.store.builder import open_dataset
@@ -20,6 +20,7 @@ drawn = settings(
     max_examples=40,
     deadline=None,
     database=None,
+    phases=[Phase.generate],  # shrinking datasets takes minutes
     suppress_health_check=list(HealthCheck),
 )
 

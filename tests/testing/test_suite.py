@@ -321,7 +321,6 @@ class Suite(FormatSuite):
     __test__ = False
     name = "toy_full"
     least = (Keeps({"bbox", "category", "split"}),)
-    shrink = False
 
 
 @pytest.mark.parametrize("name", MUTANTS)

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from PIL import Image
+from pycocotools.coco import COCO
 
 import granum.store.builder
 from granum.errors import ExistsError, GranumError, UnknownNameError, UsageError
@@ -22,6 +23,7 @@ from granum.store.builder import Incoming, MemoryBuilder, StoreBuilder, open_dat
 from granum.store.dataset import Dataset
 from granum.testing import assert_same, datasets
 from granum.testing.keep import snapshot
+from granum.verbs.convert import write
 from granum.verbs.diff import diff
 from granum.verbs.merge import MergeError, merge
 
@@ -784,9 +786,6 @@ def test_both_come_back_out_of_a_merged_dataset(d: Dataset, e: Dataset) -> None:
 
 
 def test_merged_coco_files_are_one_file_for_pycocotools(tmp_path: Path) -> None:
-    coco = pytest.importorskip("pycocotools.coco").COCO
-    from granum.verbs.convert import write
-
     for name, files, classes in (("a", "12", ("cat", "dog")), ("b", "23", ("dog", "fox"))):
         content = {
             "images": [
@@ -811,7 +810,7 @@ def test_merged_coco_files_are_one_file_for_pycocotools(tmp_path: Path) -> None:
         [tmp_path / "a.json", tmp_path / "b.json"], on_key="join", ids="renumber", sources="forget"
     )
     write(merged, tmp_path / "out.json", "coco")
-    found = coco(str(tmp_path / "out.json"))
+    found = COCO(str(tmp_path / "out.json"))
     names = {c["id"]: c["name"] for c in found.dataset["categories"]}
     assert sorted(names.values()) == ["cat", "dog", "fox"]
     per_image = {

@@ -99,7 +99,11 @@ class Projector:
         samples = with_column(samples, "unit", unit)
         if not table.num_rows:
             return Batch(samples, self._columns(table, {}), batch.start)
-        table, size = self._sized(batch.samples, table, batch.start)
+        sized = self._with_sizes(batch.samples, table, batch.start)
+        if sized is not batch.samples:
+            for name in ("width", "height"):
+                samples = with_column(samples, name, sized[name])
+        table, size = self._divisors(sized, table, batch.start)
         made, kept = SHAPES[self.plan.task](self.plan, table, size)
         return Batch(samples, self._columns(table, made).filter(pa.array(kept)), batch.start)
 
@@ -117,7 +121,7 @@ class Projector:
 
     def _columns(self, table: pa.Table, made: dict[str, pa.Array]) -> pa.Table:
         kept = ["annotation_id", "sample", "kind", "category"]
-        out = {name: table[name] for name in kept}
+        out = {name: column(table, name) for name in kept}
         out.update(made)
         if self.conf and filled(table, "score"):
             score = column(table, "score")
@@ -126,17 +130,26 @@ class Projector:
 
     # ------------------------------------------------------------------ sizes
 
-    def _sized(self, samples: pa.Table, table: pa.Table, start: int) -> tuple[pa.Table, Floats]:
+    def _with_sizes(self, samples: pa.Table, table: pa.Table, start: int) -> pa.Table:
+        """``samples`` with the sizes that are needed, from images where they are not stated."""
+        size = _stated(samples)
+        unknown = self._needed(samples, table, start) & (size <= 0).any(axis=1)
+        if not unknown.any():
+            return samples
+        if self._sizes is None:
+            self._sizes = self._probe()
+        size = np.where(unknown[:, None], self._sizes[start : start + len(size)], size)
+        for name, values in (("width", size[:, 0]), ("height", size[:, 1])):
+            array = pa.array(values.astype(np.int32), mask=values <= 0)
+            samples = with_column(samples, name, array)
+        return samples
+
+    def _divisors(self, samples: pa.Table, table: pa.Table, start: int) -> tuple[pa.Table, Floats]:
         """The rows, and what to divide each one's x and y by, shape (n, 2): the size of the
         image, or 1 where the unit is relative. Turned boxes are turned in pixels."""
         local = np.asarray(table["sample"], np.int64) - start
         size, relative = _stated(samples), is_relative(samples)
-        needed = self._needed(samples, table, start)
-        if (needed & (size <= 0).any(axis=1)).any():
-            if self._sizes is None:
-                self._sizes = self._probe()
-            size = np.where(size <= 0, self._sizes[start : start + len(size)], size)
-        turned = needed & relative
+        turned = self._needed(samples, table, start) & relative
         if turned.any():
             table = convert_units(table, local, np.where(turned[:, None], size, 1.0))
         size[relative & ~turned] = 1.0

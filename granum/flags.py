@@ -1,4 +1,4 @@
-"""The words of the command line: verbs and their flags. Formats bring theirs by their signatures."""
+"""Verbs and flags of the command line. Formats bring theirs by their signatures."""
 
 from __future__ import annotations
 

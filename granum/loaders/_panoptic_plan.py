@@ -5,6 +5,7 @@ Made once for a dataset, from its samples alone, so that the projection and the 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -294,8 +295,6 @@ def _plain(split: str) -> bool:
 
 
 def _json(text: str | None) -> dict[str, Any]:
-    import json
-
     return {} if text is None else dict(json.loads(text))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ import pyarrow.compute as pc
 from granum.errors import FormatError
 from granum.loaders._panoptic_pixels import MAX_ID, Canvas
 from granum.loaders._panoptic_plan import Image, Plan
-from granum.loaders._panoptic_segments import FILLED, FORMS, pixel_id
+from granum.loaders._panoptic_segments import pixel_id
 from granum.loaders._panoptic_tree import Folders
+from granum.loaders._panoptic_values import FILLED, FORMS
 from granum.loaders.base import blank
 from granum.loaders.coco.records import FLAGS, Array
 from granum.schema import tables
@@ -115,6 +117,7 @@ class _Painter:
         self.samples, self.table, self.root = samples, table, root
         self.at = np.asarray(column(table, "sample"), np.int64) - start
         self.n = table.num_rows
+        self.folders = None if root is None else Folders(Path(root))
         self.size = {n: column(samples, n).to_pylist() for n in ("height", "width")}
 
     def sized(self) -> pa.Table:
@@ -150,14 +153,10 @@ class _Painter:
         return number, np.where(good, value, 0)
 
     def _is_there(self, path: str) -> bool:
-        if self.root is None:
+        if self.root is None or self.folders is None:
             return False
-        if not hasattr(self, "_folders"):
-            from pathlib import Path
-
-            self._folders = Folders(Path(self.root))
         try:
-            return self._folders.holds(str(safe_relative(path, self.root)))
+            return self.folders.holds(str(safe_relative(path, self.root)))
         except FormatError:
             return False
 

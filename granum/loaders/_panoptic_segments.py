@@ -8,50 +8,37 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 from msgspec import UNSET
 
 from granum.errors import GranumError
 from granum.loaders._panoptic_pixels import MAX_ID, counts_of, read_ids
+from granum.loaders._panoptic_values import (
+    FILLED,
+    attribute_texts,
+    boxes,
+    forms,
+    maps,
+    numbers,
+    shapes,
+)
 from granum.loaders.base import Intake
 from granum.loaders.coco.categories import CategoryRows
 from granum.loaders.coco.ids import IdIndex, id_texts, needs_extra
-from granum.loaders.coco.keys import extras, key_codes, raw_texts
+from granum.loaders.coco.keys import extras
 from granum.loaders.coco.records import ANNOTATION_KEYS, FLAGS, Array, Columns, read_records
 from granum.loaders.coco.scan import JsonFile
 from granum.schema import rows, tables
 from granum.schema.findings import Findings
 
-__all__ = ["FILLED", "FORMS", "Listed", "pixel_id", "segment_table"]
+__all__ = ["Listed", "pixel_id", "segment_table"]
 
 SEGMENT = {
     **{k: ANNOTATION_KEYS[k] for k in ("id", "category_id", "bbox", "area", "iscrowd")},
     **{k: ANNOTATION_KEYS[k] for k in ("score", "attributes", *FLAGS)},
     "isthing": ANNOTATION_KEYS["iscrowd"],
 }
-
-FILLED = "granum_filled"
-"""A key of segments that granum made: the keys that it filled in for other tools (``bbox``,
-``iscrowd``), while the dataset says nothing of them."""
-
-FORMS = "granum_mask"
-"""A key of segments that granum made: further forms (``polygons``, ``rle``) of the mask that is in
-the PNG."""
-
-_EXACT = 2.0**53
-
-
-class _Rle(msgspec.Struct):
-    size: tuple[int, int]
-    counts: str
-    form: str
-
-
-class _Forms(msgspec.Struct):
-    polygons: list[list[list[float]]] | None = None
-    rle: _Rle | None = None
 
 
 @dataclass
@@ -147,7 +134,7 @@ class _Segments:
         crowd = self._flag("iscrowd", "missing-iscrowd")
         flags = {f: self._flag(f, None) for f in FLAGS if f in c.values}
         area = self._areas(pixel, check_masks)
-        box = self._boxes()
+        box = boxes(c, self.file, self.extra)
         filled = {i: e.pop(FILLED) for i, e in self.extra.items() if FILLED in e}
         for i, keys in filled.items():
             keys = keys if isinstance(keys, list) else []
@@ -166,14 +153,14 @@ class _Segments:
         out["category"] = pa.array(category, pa.int32(), mask=category < 0)
         out["bbox"] = pa.array(box, tables.ANNOTATIONS.field("bbox").type)
         out["area"] = pa.array(area, pa.float64())
-        out["map"] = self._maps(pixel)
-        out.update(self._forms())
+        out["map"] = maps(pixel, self.owner, self.listed.pngs)
+        out.update(forms(n, self.extra))
         out["crowd"] = pa.array(crowd, pa.bool_())
         out.update({f: pa.array(v, pa.bool_()) for f, v in flags.items()})
         if "score" in c.values:
-            out["score"] = pa.array(_plain(c.get("score")), pa.float64())
-        out["attributes"] = self._attributes()
-        out["shape"] = self._shapes()
+            out["score"] = pa.array(numbers(c.get("score")), pa.float64())
+        out["attributes"] = attribute_texts(c, self.file, self.extra)
+        out["shape"] = shapes(c, self.intake)
         texts = [
             json.dumps(self.extra[i], ensure_ascii=False) if self.extra.get(i) else None
             for i in range(n)
@@ -265,28 +252,8 @@ class _Segments:
                 self.extra.setdefault(i, {})[key] = v
         return [None if v is UNSET or v is None else bool(v) for v in listed]
 
-    def _boxes(self) -> list[Any]:
-        if "bbox" not in self.c.where:
-            return [None] * self.c.n
-        texts = raw_texts(self.c, self.file, "bbox")
-        boxes: list[Any]
-        try:
-            joined = ",".join([t or "null" for t in texts])
-            boxes = msgspec.json.decode(f"[{joined}]", type=list[list[float] | None])
-        except msgspec.DecodeError:
-            boxes = [_numbers(t) for t in texts]
-        for i, box in enumerate(boxes):
-            exact = box is not None and len(box) == 4 and max(map(abs, box)) <= _EXACT
-            text = texts[i]
-            if not exact and text not in (None, "null"):
-                # No box, or none that doubles can hold: given back as it was written.
-                self.extra.setdefault(i, {})["bbox"] = json.loads(text or "null")
-            if box is not None and len(box) != 4:
-                boxes[i] = None
-        return boxes
-
     def _areas(self, pixel: Array, check_masks: bool) -> list[float | None]:
-        area = _plain(self.c.get("area"))
+        area = numbers(self.c.get("area"))
         absent = np.array([v is None for v in area], bool)
         self.fault("missing-area", absent, lambda i: "no area", "", False)
         wanted = np.zeros(len(self.listed.counts), bool)
@@ -307,62 +274,6 @@ class _Segments:
             known = stated[category[i]] if category[i] >= 0 else None
             if v is not UNSET and (v is None or known is None or v != known):
                 self.extra.setdefault(i, {})["isthing"] = v
-
-    def _maps(self, pixel: Array) -> pa.Array:
-        kind = tables.ANNOTATIONS.field("map").type
-        n = len(pixel)
-        words = pa.array(self.listed.pngs, pa.string())
-        children = {
-            "path": words.take(pa.array(self.owner)),
-            "encoding": pa.array(["rgb24"] * n, pa.string()).dictionary_encode(),
-            "value": pa.array(pixel, pa.int64()),
-        }
-        arrays = [
-            children[f.name].cast(f.type) if f.name in children else pa.nulls(n, f.type)
-            for f in kind
-        ]
-        return pa.StructArray.from_arrays(arrays, fields=list(kind), mask=pa.array(pixel == 0))
-
-    def _forms(self) -> dict[str, pa.Array]:
-        """Further forms of masks, where they are what the writer makes."""
-        given = {i: e[FORMS] for i, e in self.extra.items() if FORMS in e}
-        polygons: list[Any] = [None] * self.c.n
-        rle: list[Any] = [None] * self.c.n
-        for i, value in given.items():
-            try:
-                found = msgspec.convert(value, _Forms)
-                counts = None if found.rle is None else found.rle.counts.encode("latin-1")
-            except (msgspec.ValidationError, UnicodeEncodeError):
-                continue
-            del self.extra[i][FORMS]
-            polygons[i] = found.polygons
-            if found.rle is not None:
-                rle[i] = {**msgspec.to_builtins(found.rle), "counts": counts}
-        return {
-            name: pa.array(values, tables.ANNOTATIONS.field(name).type)
-            for name, values in (("polygons", polygons), ("rle", rle))
-            if given
-        }
-
-    def _attributes(self) -> pa.Array:
-        if "attributes" not in self.c.where:
-            return pa.nulls(self.c.n, pa.string())
-        texts = raw_texts(self.c, self.file, "attributes")
-        for i, text in enumerate(texts):
-            if text is not None and not text.startswith("{"):
-                if text != "null":
-                    self.extra.setdefault(i, {})["attributes"] = json.loads(text)
-                texts[i] = None
-        return pa.array(texts, pa.string())
-
-    def _shapes(self) -> pa.Array:
-        names, codes = key_codes(self.c)
-        unique, inverse = np.unique(codes, return_inverse=True)
-        numbers = [
-            self.intake.shape((tuple(k for i, k in enumerate(names) if code >> i & 1),))
-            for code in unique.tolist()
-        ]
-        return pa.array([numbers[i] for i in inverse.tolist()], pa.int16())
 
     # ------------------------------------------------------------------ pixels
 
@@ -425,16 +336,3 @@ class _Segments:
             elif area[i] is not None and area[i] != n:
                 text = f"area {area[i]:g}, but {n} pixels"
                 self.fault("area-mismatch", only, lambda i, t=text: t, "area", False)  # type: ignore[misc]
-
-
-def _plain(values: Array) -> list[float | None]:
-    """Numbers, None where absent."""
-    return [None if v is UNSET or v is None else float(v) for v in values.tolist()]
-
-
-def _numbers(text: str | None) -> list[float] | None:
-    """A list of numbers, or None where the text is something else."""
-    value = json.loads(text) if text else None
-    if isinstance(value, list) and all(type(v) in (int, float) for v in value):
-        return [float(v) for v in value]
-    return None

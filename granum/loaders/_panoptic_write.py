@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import tempfile
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from granum.errors import FormatError, SizeUnknownError
+from granum.loaders._panoptic_document import Document
 from granum.loaders._panoptic_pixels import Canvas, boxes_of, counts_of, encode_png, read_ids
-from granum.loaders._panoptic_plan import Image, Plan, Target, category_ids, own_sources
+from granum.loaders._panoptic_plan import Image, Plan, own_sources
 from granum.loaders._panoptic_project import (
     IMAGE_TYPED,
     SOURCES,
     kept_extra,
     map_root_of,
 )
-from granum.loaders._panoptic_read import complete
-from granum.loaders._panoptic_segments import FILLED, FORMS
-from granum.loaders.coco.categories import CATEGORY_KEYS
-from granum.loaders.coco.categories import _category as category_of
+from granum.loaders._panoptic_values import FILLED, FORMS
 from granum.loaders.coco.records import FLAGS
 from granum.loaders.coco.spill import Spill
-from granum.schema import rows
 from granum.schema.attributes import attribute_dicts
 from granum.schema.tables import column
 from granum.store.dataset import Dataset
@@ -40,7 +34,6 @@ __all__ = ["write_panoptic"]
 
 BATCH = 1024
 _AFTER = 1 << 40
-_HALF = re.compile("[\ud800-\udfff]")
 _TYPED = ("category", "area", "bbox", "crowd", "score", "rle", "polygons", *FLAGS)
 
 
@@ -52,7 +45,7 @@ def write_panoptic(dataset: Dataset, out: Out, plan: Plan) -> None:
             spills = [
                 Spill(opened.enter_context(tempfile.TemporaryFile(dir=out.root))) for _ in range(2)
             ]
-            files.append(_File(dataset, target, *spills))
+            files.append(Document(dataset, target, *spills))
         writer = _Writer(dataset, out, plan, files)
         for batch in dataset.iter_batches(BATCH):
             writer.add(batch)
@@ -62,119 +55,10 @@ def write_panoptic(dataset: Dataset, out: Out, plan: Plan) -> None:
             file.write(out, {row for f in files for row, _ in f.target.records})
 
 
-def _encoded(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    # Half of a surrogate pair has no UTF-8; escaped it can stay.
-    return text if text.isascii() or not _HALF.search(text) else json.dumps(value)
-
-
-class _File:
-    """One JSON file: its records so far, and ids of categories in it."""
-
-    def __init__(self, dataset: Dataset, target: Target, images: Spill, annotations: Spill) -> None:
-        self.target = target
-        self.lists = {"images": images, "annotations": annotations}
-        self.waiting: dict[str, list[tuple[str, int]]] = {k: [] for k in self.lists}
-        self.categories: list[rows.Category] = rows.categories_from_table(dataset.categories)
-        self.used: set[int] = set()
-        self.ids = category_ids(dataset.categories)
-        own = {row: record["id"] for row, record in target.records if row is not None}
-        taken = {str(i) for i in own.values()}
-        free = (n for n in range(1, 1 << 31) if str(n) not in taken | set(map(str, self.ids)))
-        for row, id_ in enumerate(self.ids):
-            if row in own:
-                self.ids[row] = own[row]
-            elif str(id_) in taken:
-                self.ids[row] = next(free)
-
-    def add(self, key: str, record: Mapping[str, Any], position: int) -> None:
-        """Append a record to one of the lists, at a place among the others."""
-        self.waiting[key].append((_encoded(record), position))
-
-    def spill(self) -> None:
-        for key, listed in self.waiting.items():
-            texts = pa.array([t for t, _ in listed], pa.string())
-            self.lists[key].add(texts, np.array([p for _, p in listed], np.int64))
-            listed.clear()
-
-    def write(self, out: Out, recorded: set[int | None]) -> None:
-        """The document. ``recorded`` are category rows that some file has a record of."""
-        with out.open(self.target.name) as file:
-            listed = self._categories(recorded)
-            keys = list(self.target.keys)
-            keys += [k for k, spill in self.lists.items() if k not in keys and spill]
-            keys += ["categories"] if listed and "categories" not in keys else []
-            for i, key in enumerate(keys):
-                file.write(f"{', ' if i else '{'}{_encoded(key)}: ".encode())
-                if key in self.lists:
-                    self.lists[key].write(file)
-                else:
-                    value = listed if key == "categories" else self.target.values.get(key)
-                    file.write(_encoded(value).encode())
-            file.write(b"}")
-        if self.target.prefix:
-            # An empty folder tells where the images belong, and readers that look for it.
-            (out.root / safe_relative(self.target.prefix, out.root)).mkdir(
-                parents=True, exist_ok=True
-            )
-
-    def _categories(self, recorded: set[int | None]) -> list[Any]:
-        """Records as the source has them, then categories that are used or new."""
-        own = {row for row, _ in self.target.records}
-        extra = [
-            row
-            for row in range(len(self.categories))
-            if row not in own and (row in self.used or row not in recorded)
-        ]
-        listed = [(row, record) for row, record in self.target.records]
-        listed += [(row, None) for row in extra]
-        return [
-            record if row is None else _category_record(self.categories[row], self.ids[row], record)
-            for row, record in listed
-        ]
-
-
-def _category_record(category: rows.Category, id_: Any, record: Any) -> dict[str, Any]:
-    """A category as a record: as the source wrote it, but for what was changed since."""
-    now = {
-        "name": category.name,
-        "supercategory": category.supercategory,
-        "isthing": None if category.isthing is None else int(category.isthing),
-        "color": category.colour,
-        "keypoints": category.keypoints,
-        "skeleton": None
-        if category.skeleton is None
-        else [[v + 1 for v in pair] for pair in category.skeleton],
-        "synonyms": category.synonyms,
-        "attributes": category.attributes,
-    }
-    if record is None:
-        out = {"id": id_, **{k: v for k, v in now.items() if v is not None}}
-        extra = category.extra or {}
-        out |= {k: v for k, v in extra.items() if k not in CATEGORY_KEYS and k not in out}
-        if category.isthing is None:
-            # PQ needs the flag; what it is was never said, and readers of ours are told so.
-            out |= {"isthing": 1, FILLED: ["isthing"]}
-        return out
-    written = category_of(record, str(record.get("name")))
-    complete(written)
-    out = dict(record)
-    for key, column_name in (
-        *(("name", "name"), ("supercategory", "supercategory"), ("isthing", "isthing")),
-        *(("color", "colour"), ("keypoints", "keypoints"), ("skeleton", "skeleton")),
-        *(("synonyms", "synonyms"), ("attributes", "attributes")),
-    ):
-        before, after = getattr(written, column_name), getattr(category, column_name)
-        if before is not None and before != after:
-            out.pop(key)
-            out |= {} if now[key] is None else {key: now[key]}
-    return out
-
-
 class _Writer:
     """Makes records and PNGs of batches."""
 
-    def __init__(self, dataset: Dataset, out: Out, plan: Plan, files: list[_File]) -> None:
+    def __init__(self, dataset: Dataset, out: Out, plan: Plan, files: list[Document]) -> None:
         self.dataset, self.out, self.plan, self.files = dataset, out, plan, files
         self.shapes = dataset.meta.shapes
         self.root = map_root_of(dataset)
@@ -348,7 +232,7 @@ class _Rows:
             paths.add(found["path"])
         return paths.pop() if len(paths) == 1 else None
 
-    def record(self, k: int, file: _File, pixels: _Pixels) -> dict[str, Any]:
+    def record(self, k: int, file: Document, pixels: _Pixels) -> dict[str, Any]:
         """A segment as a record: with the keys that it had, else with all that tools expect."""
         row = {n: v[k] for n, v in self.columns.items()}
         category, value = row["category"], self.value(k)

@@ -59,7 +59,7 @@ class Reader:
     def __post_init__(self) -> None:
         tree, beside = self.tree, not self.tree.labels
         below = list(walk(tree.base / tree.labels))
-        self.labels = {n[:-4]: n for n in below if n.endswith(".xml")}
+        self.labels = {n[:-4]: n for n in below if n.lower().endswith(".xml")}
         folder = tree.base / tree.images
         prefix = f"{tree.images}/" if tree.images else ""
         if self.intake.images is not None:
@@ -146,11 +146,13 @@ class Reader:
         """What is known of the image ``name``; None where its file is left out."""
         if name not in self.labels:
             return Parsed()
-        path = self.tree.base / self.tree.labels / self.labels[name]
+        path = self._label(name)
         try:
             root = read_xml(path)
         except FormatError as error:
-            self.intake.fault("malformed-xml", path, error.place, error.reason)
+            # A broken file of this name is what macOS leaves beside each file.
+            code = "file-not-read" if path.name.startswith("._") else "malformed-xml"
+            self.intake.fault(code, path, error.place, error.reason)
             return None
         if root.tag != "annotation":
             message = f"the root element is <{root.tag}>, not <annotation>"
@@ -160,7 +162,7 @@ class Reader:
         return parsed if parsed.keep else None
 
     def _sample(self, name: str, parsed: Parsed, used: set[str]) -> rows.Sample | None:
-        path = self.tree.base / self.tree.labels / f"{name}.xml"
+        path = self._label(name)
         told = parsed.filename
         if parsed.key is not None:
             key, file = parsed.key, told or name
@@ -201,6 +203,9 @@ class Reader:
             attributes=parsed.attributes,
             extra=parsed.extra,
         )
+
+    def _label(self, name: str) -> Path:
+        return self.tree.base / self.tree.labels / self.labels.get(name, f"{name}.xml")
 
     def _image(self, found: str) -> Path:
         return (self.intake.images or self.tree.base / self.tree.images) / found
@@ -265,7 +270,7 @@ class Reader:
         name = self.keys.get(key)
         if name is None or name not in self.labels:
             return str(self.tree.base), key
-        path = self.tree.base / self.tree.labels / self.labels[name]
+        path = self._label(name)
         lines = lines_of(read_xml(path)) if annotation.ordinal else []
         at = annotation.ordinal[0] if annotation.ordinal else 0
         return str(path), f"line {lines[at]}" if at < len(lines) else key

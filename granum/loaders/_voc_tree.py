@@ -84,7 +84,7 @@ def _editions(root: Path) -> list[Path]:
 def _tree_at(base: Path) -> Tree | None:
     images = next((n for n in IMAGES if (base / n).is_dir()), IMAGES[0])
     for labels in LABELS:
-        if any(name.endswith(".xml") for name in walk(base / labels)):
+        if any(name.lower().endswith(".xml") for name in walk(base / labels)):
             return Tree(base, labels, images)
     has_sets = any((base / FOLDER / n).is_dir() for n in SET_FOLDERS)
     if has_sets or (base / CLASS).is_dir() or (base / OBJECT).is_dir():
@@ -251,7 +251,7 @@ def _two_levels(folder: Path) -> list[Path]:
 
 def _first_label(folder: Path) -> str | None:
     """The name of a VOC annotation among the first XML files of a folder."""
-    names = [e.name for e in _entries(folder, FEW) if e.name.endswith(".xml")]
+    names = [e.name for e in _entries(folder, FEW) if e.name.lower().endswith(".xml")]
     return next((n for n in sorted(names)[:5] if _is_label(folder / n)), None)
 
 

@@ -23,6 +23,7 @@ Spec: https://cocodataset.org/#format-data and cocodataset/panopticapi.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -123,8 +124,6 @@ class CocoPanoptic(Format):
 
 def _unknown(text: str | None) -> str | None:
     """``extra`` of a category without keys that a record types."""
-    import json
-
     extra = {} if text is None else json.loads(text)
     left = {k: v for k, v in extra.items() if k not in {*CATEGORY_KEYS, "granum_filled"}}
     return json.dumps(left, ensure_ascii=False) if left else None

@@ -15,8 +15,8 @@ from granum.errors import ConflictError, StoreError, UnknownNameError, UsageErro
 from granum.schema import tables
 from granum.schema.tables import column, with_column
 from granum.store import disk
-from granum.store.builder import open_dataset
 from granum.store.dataset import Dataset
+from granum.store.opening import open_dataset
 from granum.store.parts import Batch
 
 __all__ = ["add_column", "add_layer", "open_view", "save_view"]

@@ -25,8 +25,6 @@ __all__ = [
     "MemoryBuilder",
     "StoreBuilder",
     "batch_of_rows",
-    "open_dataset",
-    "save",
 ]
 
 PART_SAMPLES = 16_384
@@ -320,6 +318,8 @@ class StoreBuilder(_Builder):
             store = disk.Store(self.path, manifest, 1)
         else:
             raise ExistsError(f"{self.path} was made by another writer meanwhile")
+        from granum.store.opening import open_dataset
+
         return open_dataset(store)
 
 
@@ -343,95 +343,3 @@ def _prints(value: Any) -> Any:
             return value["fingerprint"]
         return {k: _prints(v) for k, v in value.items() if isinstance(v, dict | list)}
     return [_prints(v) for v in value] if isinstance(value, list) else None
-
-
-def open_dataset(
-    store: disk.Store | str | Path,
-    *,
-    media_root: str | Path | None = None,
-    map_root: str | Path | None = None,
-) -> Dataset:
-    """The dataset of a store.
-
-    Args:
-        store: an open store, or its path.
-        media_root: where the images are now, if they moved.
-        map_root: where label maps are now, if they moved.
-    """
-    if not isinstance(store, disk.Store):
-        store = disk.Store.open(store)
-    manifest = store.manifest
-    parts, start = [], 0
-    for number, entry in enumerate(manifest["parts"]):
-        parts.append(_stored_part(store, number, start, entry))
-        start += entry["rows"]
-
-    def root(given: str | Path | None, name: str) -> str | None:
-        if given is not None:
-            return str(given)
-        stored = manifest.get(name)
-        return None if stored is None else str((store.path / stored).resolve())
-
-    meta = Meta(
-        layers={
-            name: {k: v for k, v in info.items() if k != "parts"}
-            for name, info in manifest["layers"].items()
-        },
-        shapes=manifest["shapes"],
-        media_root=root(media_root, "media_root"),
-        map_root=root(map_root, "map_root"),
-        lineage=manifest["lineage"],
-        store=store,
-    )
-    named = {name: store.read(entry) for name, entry in manifest["tables"].items()}
-    return Dataset(parts, named["categories"], named["groups"], named["sources"], meta)
-
-
-def _stored_part(store: disk.Store, number: int, start: int, entry: dict[str, Any]) -> Part:
-    columns = store.manifest["columns"]
-
-    def with_derived(table: pa.Table, of: str) -> pa.Table:
-        for name, info in columns.get(of, {}).items():
-            values = store.read(info["parts"][number]).column(0)
-            table = with_column(table, f"col.{name}", values)
-        return table
-
-    def samples() -> pa.Table:
-        return with_derived(store.read(entry), "samples")
-
-    def layer(name: str) -> pa.Table:
-        listed = store.manifest["layers"][name]["parts"] if name in store.manifest["layers"] else []
-        if number >= len(listed) or listed[number] is None:
-            return tables.empty(tables.ANNOTATIONS)
-        return with_derived(store.read(listed[number]), f"layer:{name}")
-
-    return Part(start, entry["rows"], samples, layer)
-
-
-def save(dataset: Dataset, path: str | Path, *, overwrite: bool = False) -> Dataset:
-    """Write a dataset as a store, with all its layers."""
-    builder = StoreBuilder(path, overwrite=overwrite)
-    try:
-        for part in dataset.parts:
-            layers = {}
-            for name in dataset.meta.layers:
-                table = part.layer(name)
-                if table.num_rows:
-                    sample = pc.subtract(column(table, "sample"), part.start)
-                    layers[name] = with_column(_stored_only(table), "sample", sample)
-            builder.add(Incoming(_stored_only(part.samples()), layers))
-        for name, info in dataset.meta.layers.items():
-            builder.layers.setdefault(name, {}).update(info)
-        return builder.finish(
-            categories=dataset.categories,
-            groups=dataset.groups,
-            sources=dataset.sources,
-            meta=dataset.meta,
-        )
-    except BaseException:
-        builder.abort()
-        raise
-
-
-def _stored_only(table: pa.Table) -> pa.Table:
-    return table.select([n for n in table.column_names if not n.startswith("col.")])

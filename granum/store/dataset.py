@@ -393,7 +393,7 @@ class Dataset:
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Dataset:
         """Write a store; returns it opened."""
-        from granum.store.builder import save
+        from granum.store.opening import save
 
         return save(self, path, overwrite=overwrite)
 

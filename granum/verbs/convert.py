@@ -19,10 +19,11 @@ from granum.loaders.writing import write_dataset
 from granum.schema import tables
 from granum.schema.findings import Findings, OnError
 from granum.schema.losses import LossReport
-from granum.store.builder import MemoryBuilder, StoreBuilder, open_dataset, save
+from granum.store.builder import MemoryBuilder, StoreBuilder
 from granum.store.dataset import Dataset
 from granum.store.disk import is_store
 from granum.store.media import media_path
+from granum.store.opening import open_dataset, save
 
 __all__ = ["Conversion", "convert", "open", "read", "write"]
 

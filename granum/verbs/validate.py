@@ -15,10 +15,11 @@ from granum.loaders.reading import get_format, read_into
 from granum.schema.findings import Findings
 from granum.schema.rows import Media
 from granum.schema.tables import column
-from granum.store.builder import Incoming, MemoryBuilder, open_dataset
+from granum.store.builder import Incoming, MemoryBuilder
 from granum.store.dataset import Dataset
 from granum.store.disk import is_store
 from granum.store.media import media_path, open_image
+from granum.store.opening import open_dataset
 
 __all__ = ["Validation", "check_media", "validate"]
 

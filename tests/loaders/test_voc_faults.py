@@ -28,6 +28,7 @@ FAULTS = {
     ),
     "entities": (BOMB, "malformed-xml", 1, "entity 'b'", None),
     "another root": ("\n<annotations/>", "file-not-read", 2, "<annotations>", None),
+    "AppleDouble": ("\0\5\26\7", "file-not-read", 1, "not well-formed", None),
     "no bndbox": (label("a.jpg", GOOD, "<name>dog</name>"), "missing-key", 4, "<bndbox>", "cat"),
     "no name": (label("a.jpg", box(1, 2, 3, 4), GOOD), "missing-key", 3, "<name>", "cat"),
     "no corner": (
@@ -110,13 +111,14 @@ def read(root, on_error="skip", **options):
 @pytest.mark.parametrize("what", list(FAULTS))
 def test_faults_name_file_and_line(tmp_path, what):
     content, code, line, message, left = FAULTS[what]
-    root = tree(tmp_path, {XML: content, "Annotations/b.xml": label("b.jpg", GOOD)})
+    name = "Annotations/._a.xml" if what == "AppleDouble" else XML
+    root = tree(tmp_path, {name: content, "Annotations/b.xml": label("b.jpg", GOOD)})
     both = left if isinstance(left, tuple) else (left, left)
     for policy, expected in zip(("skip", "fix"), both, strict=True):
         dataset, findings = read(root, policy)
         mine = [f for f in findings.items if f.code == code]
         assert len(mine) == 1, findings.items
-        assert mine[0].path == str(root / XML)
+        assert mine[0].path == str(root / name)
         assert mine[0].place is not None and mine[0].place.split(",")[0] == f"line {line}"
         assert message in mine[0].message
         keys = {s.key: s.labels for s in dataset}

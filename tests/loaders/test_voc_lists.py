@@ -22,7 +22,7 @@ NASTY = [
     *("my image", "my image 1", "my image  -1", "#no", '"quoted".jpg', '"q" 1', "trailing ", " a"),
     *("line\nbreak.jpg", "tab\t", "%20.jpg", "a%2Fb.jpg", "C:\\win\\a.jpg", "../up.jpg", "/abs"),
     *("日本/語.jpeg", "a~2", "<&>.jpg", "a]]>.jpg", "\u2028.jpg", "nul\0.jpg", "a.JPG", "1", "a 1"),
-    *("a -1", "..", "\x85.jpg"),
+    *("a -1", "..", "\x85.jpg", "._mac.jpg"),
 ]
 
 

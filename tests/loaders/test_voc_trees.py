@@ -35,7 +35,7 @@ DOG = f"<name>dog</name>{box(1, 2, 30, 40)}"
             {"train/a.jpg": ("train/a.jpg", "train"), "valid/a.jpg": ("valid/a.jpg", "valid")},
         ),
         # a flat folder of XML files
-        ({"a.xml": label("a.png", DOG)}, {"a.png": ("a.png", None)}),
+        ({"a.XML": label("a.png", DOG)}, {"a.png": ("a.png", None)}),
         # equal names in different folders
         (
             {

@@ -9,8 +9,8 @@ import pytest
 from granum.errors import GranumError, UnknownNameError, UsageError
 from granum.schema import rows
 from granum.schema.tables import SAMPLES, column
-from granum.store.builder import open_dataset
 from granum.store.dataset import Dataset
+from granum.store.opening import open_dataset
 from granum.testing import assert_same
 from tests.store.make import CATEGORIES, box, in_parts, keys, permutation, sample, scores, seven
 

@@ -13,8 +13,9 @@ import pytest
 from granum.errors import ConflictError, ExistsError, SchemaVersionError, StoreError
 from granum.schema import tables
 from granum.store import disk
-from granum.store.builder import StoreBuilder, batch_of_rows, open_dataset
+from granum.store.builder import StoreBuilder, batch_of_rows
 from granum.store.dataset import Dataset
+from granum.store.opening import open_dataset
 from granum.testing import assert_same
 from tests.store.make import CATEGORIES, box, in_parts, keys, sample, seven
 

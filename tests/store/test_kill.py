@@ -13,8 +13,8 @@ import pytest
 
 from granum.errors import StoreError
 from granum.store import disk
-from granum.store.builder import open_dataset
 from granum.store.dataset import Dataset
+from granum.store.opening import open_dataset
 from tests.store.make import box, sample
 
 WRITER = """

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 
 from granum.store import builder, parts
-from granum.store.builder import open_dataset
 from granum.store.dataset import Dataset
+from granum.store.opening import open_dataset
 from granum.testing import assert_same, datasets
 
 drawn = settings(

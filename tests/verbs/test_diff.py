@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import granum.store.builder
+import granum.store.opening
 from granum.errors import UnknownNameError, UsageError
 from granum.schema.geometry import encode_mask
 from granum.schema.rows import Annotation, Category, Group, LabelMap, Media, Rle, Sample
@@ -555,8 +556,8 @@ def test_parts_need_not_align(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     report = diff(*stores)  # by path
     assert report.same
     assert report.a["name"] == "2"
-    opened = granum.store.builder.open_dataset(stores[0])
-    assert len(opened.parts) > len(granum.store.builder.open_dataset(stores[1]).parts) > 1
+    opened = granum.store.opening.open_dataset(stores[0])
+    assert len(opened.parts) > len(granum.store.opening.open_dataset(stores[1]).parts) > 1
     edited = grid(11)
     del edited[7].annotations[1]
     report = diff(opened, dataset(*edited).select(np.arange(11)[::-1]))

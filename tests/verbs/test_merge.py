@@ -19,8 +19,9 @@ import granum.store.builder
 from granum.errors import ExistsError, GranumError, UnknownNameError, UsageError
 from granum.schema import rows, tables
 from granum.schema.rows import Annotation, Category, Group, LabelMap, Media, Sample, Source
-from granum.store.builder import Incoming, MemoryBuilder, StoreBuilder, open_dataset
+from granum.store.builder import Incoming, MemoryBuilder, StoreBuilder
 from granum.store.dataset import Dataset
+from granum.store.opening import open_dataset
 from granum.testing import assert_same, datasets
 from granum.testing.keep import snapshot
 from granum.verbs.convert import write

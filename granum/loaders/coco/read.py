@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from msgspec import UNSET
 
 from granum.errors import FormatError
@@ -20,8 +19,10 @@ from granum.loaders.coco.categories import CategoryRows, read_categories
 from granum.loaders.coco.geometries import PARSE
 from granum.loaders.coco.ids import IdIndex
 from granum.loaders.coco.images import Images, split_of
+from granum.loaders.coco.prepare import prepare
 from granum.loaders.coco.records import ANNOTATION_KEYS, IMAGE_KEYS, Array, Columns, read_records
 from granum.loaders.coco.scan import JsonFile
+from granum.loaders.coco.twins import join_twins, with_joined
 from granum.loaders.reading import ImageFinder
 from granum.schema import rows, tables
 from granum.store.builder import PART_ANNOTATIONS, PART_SAMPLES, Incoming
@@ -158,7 +159,7 @@ def read_coco(root: Path, intake: Intake, results: list[Path]) -> Iterator[Incom
         names[predicted.origin] = predicted.file
         layers[path.stem] = [predicted]
         intake.layers[path.stem] = {"producer": path.name}
-    _join_twins(layers[tables.DEFAULT_LAYER])
+    join_twins(layers[tables.DEFAULT_LAYER])
     for item in loaded:
         if "" not in item.file.spans:
             _note_source(item, intake)
@@ -204,7 +205,7 @@ def _annotations(item: _Loaded, intake: Intake, listed: bool) -> an.Annotations:
     if listed:
         item.categories = _categories_by_id(columns, intake)
     pointer = f"/{key}" if key else ""
-    return an.prepare(
+    return prepare(
         item.file,
         item.origin,
         columns,
@@ -239,7 +240,7 @@ def _results_of(path: Path, loaded: list[_Loaded], intake: Intake) -> an.Annotat
     intake.source(path.name, "coco", options={"results": True})
     ids = np.concatenate([it.ids.astype(object) for it in loaded])
     at = np.concatenate([it.rows for it in loaded])
-    return an.prepare(file, origin, columns, IdIndex(ids), at, first.categories, intake, "", True)
+    return prepare(file, origin, columns, IdIndex(ids), at, first.categories, intake, "", True)
 
 
 def _note_source(item: _Loaded, intake: Intake) -> None:
@@ -250,105 +251,6 @@ def _note_source(item: _Loaded, intake: Intake) -> None:
             top[key] = json.loads(item.file.raw(key) or b"null")
     source.top = {"keys": list(item.file.spans), "values": top}
     source.categories = [list(r) for r in item.categories.records]
-
-
-# ---------------------------------------------------------------------- joining files
-
-
-def _join_twins(files: list[an.Annotations]) -> None:
-    """Records of equal id and image in two files, whose shared keys agree, are one row.
-
-    This is how person_keypoints files stand beside instances files.
-    """
-    for i, later in enumerate(files):
-        ids = later.columns.get("id")
-        if ids.dtype != np.int64 or not i:
-            continue
-        for earlier in files[:i]:
-            known = earlier.columns.get("id")
-            if known.dtype != np.int64:
-                continue
-            at = IdIndex(known).rows(ids)
-            same = (at >= 0) & (later.sample >= 0) & (later.twin < 0)
-            same &= earlier.sample[np.maximum(at, 0)] == later.sample
-            for row in np.flatnonzero(same).tolist():
-                if _agree(earlier, int(at[row]), later, row):
-                    later.twin[row] = at[row]
-                    later.sample[row] = -1
-                    earlier.joined.setdefault(int(at[row]), []).append((later, row))
-
-
-_JOINABLE = {"keypoints", "num_keypoints"}
-
-
-def _agree(a: an.Annotations, i: int, b: an.Annotations, j: int) -> bool:
-    """Whether two records have equal values under the keys that both have, and the second has
-    no other keys than keypoints beside them."""
-    keys_a = {k for n, k in enumerate(a.names) if int(a.codes[i]) >> n & 1}
-    keys_b = {k for n, k in enumerate(b.names) if int(b.codes[j]) >> n & 1}
-    if not keys_b - keys_a <= _JOINABLE or a.category[i] != b.category[j]:
-        return False
-    return all(_value(a, k, i) == _value(b, k, j) for k in (keys_a & keys_b) - {"category_id"})
-
-
-def _value(a: an.Annotations, key: str, i: int) -> Any:
-    c = a.columns
-    if key in c.bulk:
-        extra: dict[int, dict[str, Any]] = {}
-        found = an.gather(a, key, np.array([i]), extra)
-        return {n: array[0].as_py() for n, array in found.items()}, extra
-    if key in c.where:
-        starts, lengths = c.spans(key)
-        return c.own.get(key, {}).get(i) or bytes(a.file.data[starts[i] : starts[i] + lengths[i]])
-    return c.get(key)[i]
-
-
-def _with_joined(
-    table: pa.Table, a: an.Annotations, at: Array, start: int, intake: Intake
-) -> pa.Table:
-    """Fill in what records of later files add to these rows."""
-    here = {int(r): i for i, r in enumerate(at.tolist()) if int(r) in a.joined}
-    if not here:
-        return table
-    origins, ordinal = table["origins"].to_pylist(), table["ordinal"].to_pylist()
-    shape = tables.column(table, "shape").to_pylist()
-    keypoints = tables.column(table, "keypoints").to_pylist()
-    extra = tables.column(table, "extra").to_pylist()
-    for row, i in here.items():
-        sets = [_keys(a, row)]
-        for later, j in a.joined[row]:
-            one = an.table_of(later, np.array([j]), start, intake)
-            origins[i] = [*origins[i], later.origin]
-            ordinal[i] = [*ordinal[i], *one["ordinal"][0].as_py()]
-            sets.append(_keys(later, j))
-            if keypoints[i] is None and "keypoints" in one.column_names:
-                keypoints[i] = one["keypoints"][0].as_py()
-            if "extra" in one.column_names and one["extra"][0].as_py() is not None:
-                mine = json.loads(extra[i]) if extra[i] else {}
-                extra[i] = json.dumps(
-                    {**json.loads(one["extra"][0].as_py()), **mine}, ensure_ascii=False
-                )
-        shape[i] = intake.shape(tuple(sets))
-    changed = {
-        "origins": origins,
-        "ordinal": ordinal,
-        "shape": shape,
-        "keypoints": keypoints,
-        "extra": extra,
-    }
-    for name, values in changed.items():
-        if any(v is not None for v in values):
-            table = tables.with_column(
-                table, name, pa.array(values, tables.ANNOTATIONS.field(name).type)
-            )
-    return tables.conform(table, tables.ANNOTATIONS)
-
-
-def _keys(a: an.Annotations, row: int) -> tuple[str, ...]:
-    return tuple(k for n, k in enumerate(a.names) if int(a.codes[row]) >> n & 1)
-
-
-# ---------------------------------------------------------------------- parts
 
 
 @dataclass
@@ -386,7 +288,7 @@ def _parts(
                 at = s.order[s.bounds[start] : s.bounds[stop]]
                 if len(at):
                     table = an.table_of(s.annotations, at, start, intake)
-                    pieces.append(_with_joined(table, s.annotations, at, start, intake))
+                    pieces.append(with_joined(table, s.annotations, at, start, intake))
             if pieces:
                 out[name] = concat(pieces, tables.ANNOTATIONS)
         return Incoming(images.table(start, stop, intake), out)

@@ -92,7 +92,7 @@ def decide(task: str | None, config: Config, sample: Lines) -> Kind:
 
 
 def _by_columns(rows: Lines) -> Kind:
-    found = set(rows.count.tolist())
+    found = {n for n in rows.count.tolist() if n >= 5}
     if not found:
         return Kind("detect", "no label rows")
     why = f"all rows looked at have {' or '.join(map(str, sorted(found)[:3]))} columns"

@@ -178,6 +178,9 @@ class _Listing:
         folder, _, name = text.rpartition("/")
         key = posixpath.join(image_folder(folder), stem(name) + ".jpg")
         if not self.add(key, None, text, split):
+            other = self.items.labels[self.at[key]]
+            self.intake.fault("file-not-read", text, None, f"the labels of {key!r} are in {other}")
+            self.used.add(text)
             return False
         if self.tree.images:
             self.intake.fault("unlisted-image", text, None, "a label file without an image")

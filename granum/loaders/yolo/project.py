@@ -100,9 +100,6 @@ class Projector:
         if not table.num_rows:
             return Batch(samples, self._columns(table, {}), batch.start)
         sized = self._with_sizes(batch.samples, table, batch.start)
-        if sized is not batch.samples:
-            for name in ("width", "height"):
-                samples = with_column(samples, name, sized[name])
         table, size = self._divisors(sized, table, batch.start)
         made, kept = SHAPES[self.plan.task](self.plan, table, size)
         return Batch(samples, self._columns(table, made).filter(pa.array(kept)), batch.start)

@@ -1,0 +1,140 @@
+"""Columns of segments that are no plain copy of a JSON key."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from msgspec import UNSET
+
+from granum.loaders.base import Intake
+from granum.loaders.coco.keys import key_codes, raw_texts
+from granum.loaders.coco.records import Array, Columns
+from granum.loaders.coco.scan import JsonFile
+from granum.schema import tables
+
+__all__ = ["FILLED", "FORMS", "attribute_texts", "boxes", "forms", "maps", "numbers", "shapes"]
+
+FILLED = "granum_filled"
+"""A key of segments that granum made: the keys that it filled in for other tools (``bbox``,
+``iscrowd``), while the dataset says nothing of them."""
+
+FORMS = "granum_mask"
+"""A key of segments that granum made: further forms (``polygons``, ``rle``) of the mask that is in
+the PNG."""
+
+Extra = dict[int, dict[str, Any]]
+"""Of some rows, values that no column holds."""
+
+_EXACT = 2.0**53
+
+
+class _Rle(msgspec.Struct):
+    size: tuple[int, int]
+    counts: str
+    form: str
+
+
+class _Forms(msgspec.Struct):
+    polygons: list[list[list[float]]] | None = None
+    rle: _Rle | None = None
+
+
+def numbers(values: Array) -> list[float | None]:
+    """Numbers, None where absent."""
+    return [None if v is UNSET or v is None else float(v) for v in values.tolist()]
+
+
+def boxes(c: Columns, file: JsonFile, extra: Extra) -> list[Any]:
+    """Boxes of four numbers; what is none, or not exactly a double, goes to ``extra``."""
+    if "bbox" not in c.where:
+        return [None] * c.n
+    texts = raw_texts(c, file, "bbox")
+    out: list[Any]
+    try:
+        joined = ",".join([t or "null" for t in texts])
+        out = msgspec.json.decode(f"[{joined}]", type=list[list[float] | None])
+    except msgspec.DecodeError:
+        out = [_box(t) for t in texts]
+    for i, box in enumerate(out):
+        exact = box is not None and len(box) == 4 and max(map(abs, box)) <= _EXACT
+        if not exact and texts[i] not in (None, "null"):
+            extra.setdefault(i, {})["bbox"] = json.loads(texts[i] or "null")
+        if box is not None and len(box) != 4:
+            out[i] = None
+    return out
+
+
+def _box(text: str | None) -> list[float] | None:
+    """A list of numbers, or None where the text is something else."""
+    value = json.loads(text) if text else None
+    if isinstance(value, list) and all(type(v) in (int, float) for v in value):
+        return [float(v) for v in value]
+    return None
+
+
+def forms(n: int, extra: Extra) -> dict[str, pa.Array]:
+    """Further forms of masks, taken out of ``extra`` where they are what the writer makes."""
+    given = {i: e[FORMS] for i, e in extra.items() if FORMS in e}
+    polygons: list[Any] = [None] * n
+    rle: list[Any] = [None] * n
+    for i, value in given.items():
+        try:
+            found = msgspec.convert(value, _Forms)
+            counts = None if found.rle is None else found.rle.counts.encode("latin-1")
+            size = (0, 0) if found.rle is None else found.rle.size
+            if min(size) < 0 or max(size) >= 2**31:
+                continue
+        except (msgspec.ValidationError, UnicodeEncodeError):
+            continue
+        del extra[i][FORMS]
+        polygons[i] = found.polygons
+        if found.rle is not None:
+            rle[i] = {**msgspec.to_builtins(found.rle), "counts": counts}
+    return {
+        name: pa.array(listed, tables.ANNOTATIONS.field(name).type)
+        for name, listed in (("polygons", polygons), ("rle", rle))
+        if given
+    }
+
+
+def maps(pixel: Array, owner: Array, pngs: list[str]) -> pa.Array:
+    """Label maps: the pixels of id ``pixel`` in PNG ``pngs[owner]``; null where the id is 0."""
+    kind = tables.ANNOTATIONS.field("map").type
+    n = len(pixel)
+    children = {
+        "path": pa.array(pngs, pa.string()).take(pa.array(owner)),
+        "encoding": pa.array(["rgb24"] * n, pa.string()).dictionary_encode(),
+        "value": pa.array(pixel, pa.int64()),
+    }
+    arrays = [
+        children[f.name].cast(f.type) if f.name in children else pa.nulls(n, f.type) for f in kind
+    ]
+    return pa.StructArray.from_arrays(arrays, fields=list(kind), mask=pa.array(pixel == 0))
+
+
+def attribute_texts(c: Columns, file: JsonFile, extra: Extra) -> pa.Array:
+    """JSON objects; ``attributes`` that are something else go to ``extra``."""
+    if "attributes" not in c.where:
+        return pa.nulls(c.n, pa.string())
+    texts = raw_texts(c, file, "attributes")
+    for i, text in enumerate(texts):
+        if text is not None and not text.startswith("{"):
+            if text != "null":
+                extra.setdefault(i, {})["attributes"] = json.loads(text)
+            texts[i] = None
+    return pa.array(texts, pa.string())
+
+
+def shapes(c: Columns, intake: Intake) -> pa.Array:
+    """The number of each record's set of keys."""
+    names, codes = key_codes(c)
+    unique, inverse = np.unique(codes, return_inverse=True)
+    found = [
+        intake.shape((tuple(k for i, k in enumerate(names) if code >> i & 1),))
+        for code in unique.tolist()
+    ]
+    return pa.array([found[i] for i in inverse.tolist()], pa.int16())

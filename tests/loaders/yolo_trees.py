@@ -1,0 +1,55 @@
+"""Small YOLO trees typed by hand, and reading them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from granum.loaders.base import Intake
+from granum.loaders.reading import read_into
+from granum.loaders.yolo import Yolo
+from granum.schema import rows
+from granum.schema.findings import Findings
+from granum.store.builder import MemoryBuilder
+from granum.store.dataset import Dataset
+
+DATA = "train: images/train\nval: images/val\nnames:\n  0: person\n  1: dog\n"
+
+
+def tree(root: Path, files: dict[str, str | bytes]) -> Path:
+    """Write files; images are given as ``""`` (readers do not open them)."""
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return root
+
+
+def take(
+    path: Path, on_error: str = "fail", images: Path | None = None, **options: Any
+) -> tuple[Dataset, Intake]:
+    """Read a tree; the intake has findings and sources."""
+    intake = Intake(Findings(on_error), images=images)  # type: ignore[arg-type]
+    return read_into(MemoryBuilder(), Yolo(), path, intake, options=options), intake
+
+
+def read(path: Path, on_error: str = "fail", **options: Any) -> Dataset:
+    return take(path, on_error, **options)[0]
+
+
+def keys(dataset: Dataset) -> list[str]:
+    return list(dataset.samples(["key"])["key"].to_pylist())
+
+
+def splits(dataset: Dataset) -> dict[str, str | None]:
+    table = dataset.samples(["key", "split"])
+    return dict(zip(table["key"].to_pylist(), table["split"].to_pylist(), strict=True))
+
+
+def annotations(dataset: Dataset, key: str) -> list[rows.Annotation]:
+    return dataset[key].annotations
+
+
+def places(intake: Intake) -> list[tuple[str, str, str | None]]:
+    """Code, file and place of each finding."""
+    return [(f.code, f.path, f.place) for f in intake.findings.items]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,21 @@ from granum.schema import rows
 from granum.store.dataset import Dataset
 from granum.store.out import Out, safe_relative
 
-__all__ = ["Document"]
+__all__ = ["Document", "merged_records"]
 
+_KEYS = {
+    "name": "name",
+    "supercategory": "supercategory",
+    "isthing": "isthing",
+    "color": "colour",
+    "keypoints": "keypoints",
+    "skeleton": "skeleton",
+    "synonyms": "synonyms",
+    "attributes": "attributes",
+}
+"""Keys of category records, and the columns that hold them."""
+
+_NONE = object()
 _HALF = re.compile("[\ud800-\udfff]")
 
 
@@ -61,10 +74,10 @@ class Document:
             self.lists[key].add(texts, np.array([p for _, p in listed], np.int64))
             listed.clear()
 
-    def write(self, out: Out, recorded: set[int | None]) -> None:
-        """The document. ``recorded`` are category rows that some file has a record of."""
+    def write(self, out: Out, told: Mapping[int, rows.Category]) -> None:
+        """The document. ``told``: what the records of all files together say of categories."""
         with out.open(self.target.name) as file:
-            listed = self._categories(recorded)
+            listed = self._categories(told)
             keys = list(self.target.keys)
             keys += [k for k, spill in self.lists.items() if k not in keys and spill]
             keys += ["categories"] if listed and "categories" not in keys else []
@@ -82,54 +95,75 @@ class Document:
                 parents=True, exist_ok=True
             )
 
-    def _categories(self, recorded: set[int | None]) -> list[Any]:
+    def _categories(self, told: Mapping[int, rows.Category]) -> list[Any]:
         """Records as the source has them, then categories that are used or new."""
         own = {row for row, _ in self.target.records}
-        extra = [
-            row
-            for row in range(len(self.categories))
-            if row not in own and (row in self.used or row not in recorded)
-        ]
-        listed = [(row, record) for row, record in self.target.records]
-        listed += [(row, None) for row in extra]
-        return [
-            record if row is None else _category_record(self.categories[row], self.ids[row], record)
-            for row, record in listed
-        ]
-
-
-def _category_record(category: rows.Category, id_: Any, record: Any) -> dict[str, Any]:
-    """A category as a record: as the source wrote it, but for what was changed since."""
-    now = {
-        "name": category.name,
-        "supercategory": category.supercategory,
-        "isthing": None if category.isthing is None else int(category.isthing),
-        "color": category.colour,
-        "keypoints": category.keypoints,
-        "skeleton": None
-        if category.skeleton is None
-        else [[v + 1 for v in pair] for pair in category.skeleton],
-        "synonyms": category.synonyms,
-        "attributes": category.attributes,
-    }
-    if record is None:
-        out = {"id": id_, **{k: v for k, v in now.items() if v is not None}}
-        extra = category.extra or {}
-        out |= {k: v for k, v in extra.items() if k not in CATEGORY_KEYS and k not in out}
-        if category.isthing is None:
-            # PQ needs the flag; what it is was never said, and readers of ours are told so.
-            out |= {"isthing": 1, FILLED: ["isthing"]}
+        out = []
+        for row, record in self.target.records:
+            if row is None:
+                out.append(record)
+            else:
+                out.append(_changed(record, told[row], self.categories[row]))
+        for row, category in enumerate(self.categories):
+            if row not in own and (row in self.used or row not in told):
+                out.append(_made(category, self.ids[row]))
         return out
-    written = category_of(record, str(record.get("name")))
-    complete(written)
+
+
+def merged_records(listed: Sequence[Sequence[tuple[int | None, Any]]]) -> dict[int, rows.Category]:
+    """By row, the category that reading the records of several files gives."""
+    out: dict[int, rows.Category] = {}
+    for records in listed:
+        for row, record in records:
+            if row is not None:
+                one = category_of(record, str(record.get("name")))
+                out[row] = one if row not in out else _enrich(out[row], one)
+    for category in out.values():
+        complete(category)
+    return out
+
+
+def _enrich(category: rows.Category, other: rows.Category) -> rows.Category:
+    for name in _KEYS.values():
+        if getattr(category, name) is None:
+            setattr(category, name, getattr(other, name))
+    category.extra = {**(other.extra or {}), **(category.extra or {})} or None
+    return category
+
+
+def _json_values(category: rows.Category) -> dict[str, Any]:
+    out = {key: getattr(category, name) for key, name in _KEYS.items()}
+    if category.isthing is not None:
+        out["isthing"] = int(category.isthing)
+    if category.skeleton is not None:
+        out["skeleton"] = [[v + 1 for v in pair] for pair in category.skeleton]
+    return out
+
+
+def _made(category: rows.Category, id_: Any) -> dict[str, Any]:
+    """A record for a category that no file told of."""
+    values = _json_values(category)
+    out = {"id": id_, **{k: v for k, v in values.items() if v is not None}}
+    extra = category.extra or {}
+    out |= {k: v for k, v in extra.items() if k not in CATEGORY_KEYS and k not in out}
+    if category.isthing is None:
+        # PQ needs the flag; what it is was never said, and readers of ours are told so.
+        out |= {"isthing": 1, FILLED: ["isthing"]}
+    return out
+
+
+def _changed(record: Any, told: rows.Category, category: rows.Category) -> dict[str, Any]:
+    """A record as it was written, but for what was changed since."""
     out = dict(record)
-    for key, column_name in (
-        *(("name", "name"), ("supercategory", "supercategory"), ("isthing", "isthing")),
-        *(("color", "colour"), ("keypoints", "keypoints"), ("skeleton", "skeleton")),
-        *(("synonyms", "synonyms"), ("attributes", "attributes")),
-    ):
-        before, after = getattr(written, column_name), getattr(category, column_name)
-        if before is not None and before != after:
-            out.pop(key)
-            out |= {} if now[key] is None else {key: now[key]}
+    values = _json_values(category)
+    for key, name in _KEYS.items():
+        if getattr(told, name) != getattr(category, name):
+            out.pop(key, None)
+            if key == "isthing":
+                out.pop(FILLED, None)
+            out |= {} if values[key] is None else {key: values[key]}
+    before, after = told.extra or {}, category.extra or {}
+    for key in before.keys() - after.keys():
+        out.pop(key, None)
+    out |= {k: v for k, v in after.items() if k not in CATEGORY_KEYS and before.get(k, _NONE) != v}
     return out

@@ -66,7 +66,7 @@ class Image:
 
     target: int
     id: Any
-    file_name: str
+    file_name: str | None
     png: str
     keys: tuple[str, ...] | None
     annotation_keys: tuple[str, ...] | None
@@ -113,7 +113,7 @@ class _Planner:
         self.dataset = dataset
         self.sources = own_sources(dataset)
         self.shapes = dataset.meta.shapes
-        names = ["key", "source_id", "origins", "ordinal", "split", "shape", "extra"]
+        names = ["key", "source_id", "origins", "ordinal", "media", "split", "shape", "extra"]
         self.rows = tables.conform(dataset.samples(names), tables.SAMPLES).to_pylist()
         self.first = _first_paths(dataset)
         self.targets: list[Target] = []
@@ -130,6 +130,9 @@ class _Planner:
                 target.prefix = self._common_prefix(target)
             for i, id_ in zip(target.images, self._ids(target), strict=True):
                 images[i] = self._image(self.rows[i], number, target, id_, self.first[i])
+        for origin, source in self.sources.items():
+            if (source.options or {}).get("images") == 0:
+                self._known(origin, source)
         if not self.targets:
             self._new(None, None)
         self._hint()
@@ -243,9 +246,11 @@ class _Planner:
                 annotation_keys = tuple(shape[1]) if len(shape) > 1 else ()
                 position = ordinal[1] if target.origin is not None else None
                 notes = extra.pop(note_key(keys or ()), {})
-        name = row["key"].removeprefix(target.prefix)
+        name: str | None = row["key"].removeprefix(target.prefix)
         if own and isinstance(extra.get("file_name"), str):
             name = extra["file_name"]
+        elif own and keys is not None and row["media"] is None:
+            name = None  # a record without a name has no media
         notes = notes if isinstance(notes, dict) else {}
         png = self._png(row["key"], target, first, notes.pop("file_name", None))
         return Image(number, id_, name, png, keys, annotation_keys, position, extra, notes)

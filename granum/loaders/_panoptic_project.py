@@ -19,7 +19,7 @@ from granum.loaders._panoptic_tree import Folders
 from granum.loaders._panoptic_values import FILLED, FORMS
 from granum.loaders.base import blank
 from granum.loaders.coco.records import FLAGS, Array
-from granum.schema import tables
+from granum.schema import geometry, tables
 from granum.schema.tables import column, with_column, without_columns
 from granum.schema.units import convert_units, is_relative
 from granum.store.dataset import Dataset
@@ -57,7 +57,7 @@ def project(batch: Batch, dataset: Dataset, plan: Plan) -> Batch:
     """
     samples = without_columns(batch.samples, ["channels", "depth", "orientation"])
     images = plan.images[batch.start : batch.start + samples.num_rows]
-    table = _drawable(batch.annotations)
+    table = _finite(_drawable(batch.annotations))
     samples, table = _in_pixels(samples, table, batch.start, dataset)
     painter = _Painter(samples, table, batch.start, map_root_of(dataset))
     values = painter.values()
@@ -79,6 +79,19 @@ def _drawable(table: pa.Table) -> pa.Table:
         masked |= np.asarray(column(table, name).is_valid())
     good &= masked
     return table if good.all() else table.filter(pa.array(good))
+
+
+def _finite(table: pa.Table) -> pa.Table:
+    """Numbers that JSON does not have are none."""
+    for name in ("score", "area", "bbox"):
+        if name in table.column_names:
+            values = table[name].combine_chunks()
+            if name == "bbox":
+                good = np.isfinite(geometry.fixed_list(values)[1]).all(axis=1)
+            else:
+                good = np.isfinite(np.asarray(values.fill_null(0), np.float64))
+            table = table if good.all() else blank(table, name, ~good)
+    return table
 
 
 def _in_pixels(

@@ -322,7 +322,7 @@ class _Reader:
             values = {k: _json(item.file, k, self.intake) for k in item.file.spans.keys() - LISTS}
             source.top = {"keys": list(item.file.spans), "values": values}
             source.categories = [list(r) for r in item.categories.records]
-            source.options["segments"] = item.listed
+            source.options |= {"segments": item.listed, "images": len(item.samples)}
 
 
 def complete(category: rows.Category) -> None:

@@ -93,7 +93,9 @@ def find_tree(root: Path, intake: Intake, masks: str | None) -> Tree:
     """
     if not root.exists():
         raise FormatError(root, "no such file or folder")
-    base = root if root.is_dir() else root.parent
+    base = root
+    if root.is_file():
+        base = root.parent.parent if root.parent.name == "annotations" else root.parent
     named = None
     if masks is not None:
         named = next((p for p in (Path(masks), base / masks) if p.is_dir()), None)
@@ -101,7 +103,7 @@ def find_tree(root: Path, intake: Intake, masks: str | None) -> Tree:
             raise FormatError(masks, "no such folder (of panoptic PNGs)")
     map_root = base if named is None or named.is_relative_to(base) else named
     if root.is_file():
-        return Tree(base, map_root, [(root, root.name)], named)
+        return Tree(base, map_root, [(root, root.relative_to(base).as_posix())], named)
     files = []
     for path in _jsons(root):
         name = path.relative_to(root).as_posix()

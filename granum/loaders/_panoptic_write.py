@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
 from granum.errors import FormatError, SizeUnknownError
-from granum.loaders._panoptic_document import Document
+from granum.loaders._panoptic_document import Document, merged_records
 from granum.loaders._panoptic_pixels import Canvas, boxes_of, counts_of, encode_png, read_ids
 from granum.loaders._panoptic_plan import Image, Plan, own_sources
 from granum.loaders._panoptic_project import (
@@ -51,8 +53,9 @@ def write_panoptic(dataset: Dataset, out: Out, plan: Plan) -> None:
             writer.add(batch)
             for file in files:
                 file.spill()
+        told = merged_records([t.records for t in plan.targets])
         for file in files:
-            file.write(out, {row for f in files for row, _ in f.target.records})
+            file.write(out, told)
 
 
 class _Writer:
@@ -113,7 +116,7 @@ class _Writer:
             if not canvas.paint(segments.sources(k), segments.value(k)):
                 raise FormatError(image.png, f"segment {segments.value(k)} cannot be painted")
         if canvas.ids is None:
-            raise SizeUnknownError([image.file_name])
+            raise SizeUnknownError([image.file_name or image.png])
         self.out.bytes(image.png, encode_png(canvas.ids))
         return _Pixels(canvas.ids, None, None)
 
@@ -142,23 +145,27 @@ class _Pixels:
 
 def _complete_sources(dataset: Dataset, plan: Plan) -> frozenset[int]:
     """Sources all of whose segments are here: their PNGs hold no others."""
-    seen: dict[int, int] = {}
-    for batch in dataset.iter_batches():
+    listed = {i: s.options or {} for i, s in own_sources(dataset).items()}
+    left = dict.fromkeys(plan.own, 0)
+    for batch in dataset.iter_batches() if left else ():
         table = batch.annotations
-        if not table.num_rows:
-            continue
-        ordinals = column(table, "ordinal").to_pylist()
-        keys = zip(
-            column(table, "origins").to_pylist(),
-            ordinals,
-            column(table, "sample").to_pylist(),
-            strict=True,
-        )
-        for origin, _, _ in {(o[0], p[0] if p else -1, s) for o, p, s in keys if o}:
-            seen[origin] = seen.get(origin, 0) + 1
-    listed = own_sources(dataset)
-    return frozenset(
-        i for i in plan.own if (listed[i].options or {}).get("segments") == seen.get(i, 0)
+        origin, ordinal = _first(column(table, "origins")), _first(column(table, "ordinal"))
+        known = (origin >= 0) & (ordinal >= 0)
+        sample = np.asarray(column(table, "sample"), np.int64)
+        keys = np.unique(np.column_stack([origin, sample, ordinal])[known], axis=0)
+        for number, n in zip(*np.unique(keys[:, 0], return_counts=True), strict=True):
+            if int(number) in left:
+                left[int(number)] += int(n)
+    return frozenset(i for i, n in left.items() if listed[i].get("segments") == n)
+
+
+def _first(lists: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """The first number of each list; -1 where there is none."""
+    array = lists.combine_chunks()
+    lengths = np.asarray(array.value_lengths().fill_null(0), np.int64)
+    values = np.append(np.asarray(array.flatten(), np.int64), -1)
+    return np.where(
+        lengths > 0, values[np.minimum(np.cumsum(lengths) - lengths, len(values) - 1)], -1
     )
 
 
@@ -181,7 +188,7 @@ def _image_record(image: Image, size: Any, attributes: Any) -> dict[str, Any]:
         elif image.keys is not None and key in image.keys:
             out[key] = None
     if image.keys is not None and "file_name" not in image.keys:
-        del out["file_name"]
+        out.pop("file_name", None)
     out |= {k: v for k, v in image.extra.items() if k not in IMAGE_TYPED}
     return out
 

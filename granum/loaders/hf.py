@@ -50,7 +50,7 @@ from granum.loaders._hf_files import Shard, shards, sniff_hf
 from granum.loaders._hf_plan import Plan, caption_column, make_plan
 from granum.loaders._hf_project import Kept, Pixels, read_groups, write_groups
 from granum.loaders._hf_read import BoxFormat, RecordReader, declared, locations
-from granum.loaders._hf_samples import MEDIA, Keys, further_images, incoming, media_array
+from granum.loaders._hf_samples import Keys, further_images, incoming, media_array
 from granum.loaders._hf_write import record_schema, records
 from granum.loaders.base import Format, Intake, formats, image_name
 from granum.loaders.reading import ImageFinder
@@ -64,6 +64,7 @@ from granum.store.parts import Batch
 
 __all__ = ["HuggingFace"]
 
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 IMAGES_AT_ONCE = 128
 """Samples per row group where images are embedded."""
 
@@ -191,7 +192,7 @@ class HuggingFace(Format):
         plan = make_plan(dataset, by_name=False, caption=caption_column(dataset))
         names = _split_names(dataset)
         plan.facts.splits = {file: split for split, file in names.items()}
-        schema = _with_metadata(record_schema(plan, "image", MEDIA), plan)
+        schema = _with_metadata(record_schema(plan, "image", IMAGE), plan)
         with ExitStack() as stack:
             files = {
                 split: stack.enter_context(
@@ -356,4 +357,7 @@ def _image_column(batch: Batch, dataset: Dataset, embed: bool) -> pa.Array:
     paths = [p if e is not None else None for p, e in zip(_paths(batch), entries, strict=True)]
     if embed and any(d is None for d in data):
         raise GranumError("a sample without an image cannot be embedded")
-    return media_array(paths, pa.array(data, pa.binary()))
+    # The order of fields is that of the library: another one is no image to it.
+    parts = [pa.array(data, pa.binary()), pa.array(paths, pa.string())]
+    missing = pa.array([d is None and p is None for d, p in zip(data, paths, strict=True)])
+    return pa.StructArray.from_arrays(parts, fields=list(IMAGE), mask=missing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,10 +45,21 @@ def _one(column: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 def _json(a: pa.Array, b: pa.Array) -> Diffs:
     def same(x: str | None, y: str | None) -> bool:
-        return x == y or (x is not None and y is not None and json.loads(x) == json.loads(y))
+        return x == y or (x is not None and y is not None and _alike(json.loads(x), json.loads(y)))
 
     pairs = zip(a.to_pylist(), b.to_pylist(), strict=True)
     return np.array([0.0 if same(x, y) else np.inf for x, y in pairs])
+
+
+def _alike(x: Any, y: Any) -> bool:
+    """Equal JSON values; ``true`` is not 1, though Python says so."""
+    if isinstance(x, bool) or isinstance(y, bool):
+        return x is y
+    if isinstance(x, dict) and isinstance(y, dict):
+        return x.keys() == y.keys() and all(_alike(v, y[k]) for k, v in x.items())
+    if isinstance(x, list) and isinstance(y, list):
+        return len(x) == len(y) and all(map(_alike, x, y))
+    return bool(x == y)
 
 
 def _differ(a: pa.Array, b: pa.Array) -> Diffs:

@@ -73,6 +73,9 @@ class Expression:
             prefix, _, rest = name.partition(".")
             if prefix in ("sample", "annotation") and rest:
                 certain.add(f"{prefix}s")
+                known = (*tables.TABLES[f"{prefix}s"].names, "attr", "col")
+                if rest.partition(".")[0] not in known:
+                    raise UsageError(f"--where {self.text!r}: {prefix}s have no column {rest!r}")
             elif prefix in ("attr", "col"):
                 possible.append({"samples", "annotations"})
             else:
@@ -96,7 +99,10 @@ class Expression:
 
     def mask(self, table: pa.Table, categories: pa.Table) -> npt.NDArray[np.bool_]:
         """Which rows of ``table`` it holds for."""
-        value, known = _Evaluation(self, table, categories).of(self.tree)
+        try:
+            value, known = _Evaluation(self, table, categories).of(self.tree)
+        except TypeError as error:  # a text where a number is needed
+            raise UsageError(f"--where {self.text!r}: {error}") from error
         shape = table.num_rows
         return np.broadcast_to(np.asarray(value, bool), shape) & np.broadcast_to(known, shape)
 

@@ -244,8 +244,8 @@ class Meter:
         if not before.num_rows:
             return
         place = _places(before["annotation_id"], after["annotation_id"])
-        before_px = _in_pixels(before, samples, samples, start)
-        after_px = _in_pixels(after, to, samples, start)
+        before_px = _in_pixels(before, samples, _sized(samples, to), start)
+        after_px = _in_pixels(after, to, _sized(samples, to), start)
         kinds = column(before, "kind").cast(pa.string()).fill_null("").combine_chunks()
         codes = kinds.dictionary_encode()
         index = np.asarray(codes.indices)
@@ -345,6 +345,12 @@ def _places(before: pa.ChunkedArray, after: pa.ChunkedArray) -> npt.NDArray[np.i
         return np.arange(len(before))
     found = pc.index_in(before, value_set=after.combine_chunks())
     return np.asarray(found.fill_null(-1), np.int64)
+
+
+def _sized(before: pa.Table, after: pa.Table) -> pa.Table:
+    """The samples whose sizes are known: projecting may have looked them up."""
+    width = column(before, "width")
+    return after if width.null_count > column(after, "width").null_count else before
 
 
 def _in_pixels(table: pa.Table, samples: pa.Table, sized: pa.Table, start: int) -> pa.Table:

@@ -108,6 +108,7 @@ def compare_annotations(
     tracks: Tracks,
     roots: Roots,
     *,
+    ignore: Iterable[str] = (),
     learn: bool = True,
 ) -> dict[str, Mask]:
     """For each field in which some pair differs, which pairs do.
@@ -118,13 +119,15 @@ def compare_annotations(
         ids: annotation ids of all pairs known, for references.
         tracks: the tracks met so far.
         roots: folders of label maps.
+        ignore: columns that do not count.
         learn: whether these pairs are settled (then ``tracks`` remembers them).
     """
-    skip = {*BOOKKEEPING, *REFERENCES, "track"}
+    skip = {*BOOKKEEPING, *REFERENCES, "track", *ignore}
     out = changed_columns(a, b, skip, {"map": roots}, tolerance)
     for name in REFERENCES:
-        out[name] = _references(column(a, name), column(b, name), *ids)
-    if any(column(t, "track").null_count < t.num_rows for t in (a, b)):
+        if name not in ignore:
+            out[name] = _references(column(a, name), column(b, name), *ids)
+    if "track" not in ignore and any(column(t, "track").null_count < t.num_rows for t in (a, b)):
         out["track"] = tracks.changed(column(a, "track"), column(b, "track"), learn=learn)
     return {name: mask for name, mask in out.items() if mask.any()}
 
@@ -138,9 +141,9 @@ def changed_columns(
 ) -> dict[str, Mask]:
     """For each column in which rows of equal number differ, which rows do."""
     out = {}
-    left_out = {*skip, "attributes"}
+    left_out = {*skip}
     for name in dict.fromkeys([*a.column_names, *b.column_names]):
-        if name in left_out or name.startswith((PREFIX, "col.")):
+        if name in left_out or name == "attributes" or name.startswith((PREFIX, "col.")):
             continue
         schema = next(
             s for s in (tables.ANNOTATIONS, tables.SAMPLES, tables.GROUPS) if name in s.names
@@ -159,8 +162,7 @@ def changed_columns(
             mask = _other_files(one, two, mask, roots[name])
         if mask.any():
             out[name] = mask
-    mask = _attributes(a, b)
-    if mask.any():
+    if "attributes" not in left_out and (mask := _attributes(a, b)).any():
         out["attributes"] = mask
     return out
 

@@ -25,7 +25,8 @@ Ints = npt.NDArray[np.int64]
 
 def compare(a: Dataset, b: Dataset, report: DiffReport, examples: int, *, layers: bool) -> None:
     """Fill ``report``; ``layers``: also with the layers that only one has."""
-    sides = Sides(a, b, _places(a, b, report), report.tolerance)
+    place = _places(a, b, report)
+    sides = Sides(a, b, place, report.tolerance, frozenset(report.ignored))
     compare_categories(sides, report.categories)
     _apart(sides, report, examples)
     details = Details(sides, report, examples)
@@ -42,25 +43,37 @@ def compare(a: Dataset, b: Dataset, report: DiffReport, examples: int, *, layers
 
 def _places(a: Dataset, b: Dataset, report: DiffReport) -> Ints:
     """For each sample of a its row in b, or -1."""
-    one, two = (d.samples([report.by])[report.by] for d in (a, b))
-    if report.by == "source_id":
+    one, two = (_names(d, report.by) for d in (a, b))
+    if report.by != "key":
         for name, values in (("a", one), ("b", two)):
-            if values.null_count or pc.count_distinct(values).as_py() < len(values):
+            if not _unique(values):
                 raise UsageError(
-                    f"samples of {name} cannot be matched by source_id: {values.null_count} of "
+                    f"samples of {name} cannot be matched by {report.by}: {values.null_count} of "
                     f"{len(values)} have none, or several have the same; compare by key"
                 )
     if one.equals(two):
         return np.arange(len(one))
     place = np.asarray(pc.index_in(one, value_set=two.combine_chunks()).fill_null(-1), np.int64)
-    if report.by == "key" and len(one) and len(two) and not (place >= 0).any():
-        ids = [d.samples(["source_id"])["source_id"].drop_null() for d in (a, b)]
-        shared = pc.sum(pc.is_in(ids[0], value_set=ids[1].combine_chunks())).as_py()
-        if shared:
-            report.notes.append(
-                f"no key is common, but {shared} source ids are: compare by source_id"
-            )
+    if report.by == "key" and not (place >= 0).any():
+        for by in ("source_id", "name"):
+            x, y = (_names(d, by) for d in (a, b))
+            if _unique(x) and _unique(y):
+                shared = pc.sum(pc.is_in(x, value_set=y.combine_chunks())).as_py()
+                if shared:
+                    report.notes.append(
+                        f"no key is common, but {shared} samples agree by {by}: --by {by}"
+                    )
     return place
+
+
+def _names(dataset: Dataset, by: str) -> pa.ChunkedArray:
+    """What samples are matched by: their keys, source ids, or the last part of their keys."""
+    column = dataset.samples(["source_id" if by == "source_id" else "key"])[0]
+    return pc.replace_substring_regex(column, r"^.*[/\\]", "") if by == "name" else column
+
+
+def _unique(values: pa.ChunkedArray) -> bool:
+    return not values.null_count and pc.count_distinct(values).as_py() == len(values)
 
 
 def _apart(sides: Sides, report: DiffReport, examples: int) -> None:
@@ -93,10 +106,10 @@ def _moved(places: Ints) -> int:
 def _samples(sides: Sides, block: Block, report: DiffReport, examples: int) -> None:
     assert block.samples is not None
     a, b = block.samples
-    skip = {report.by, "origins", "ordinal", "shape", "group"}
+    skip = {report.by, "origins", "ordinal", "shape", "group", *sides.ignore}
     changed = changed_columns(a, b, skip, {"media": sides.roots})
     groups = group_keys(a, sides.a.groups), group_keys(b, sides.b.groups)
-    if not groups[0].equals(groups[1]):
+    if "group" not in sides.ignore and not groups[0].equals(groups[1]):
         one, two = key_codes(*groups)
         changed |= {"group": one != two} if (one != two).any() else {}
     count_rows(report.samples, changed, block.owners)
@@ -118,7 +131,7 @@ def _groups(sides: Sides, report: DiffReport, examples: int) -> None:
             tally.examples[what] = [{"key": k} for k in shown]
     rows = np.flatnonzero(place >= 0)
     x, y = a.take(pa.array(rows)), b.take(pa.array(place[rows]))
-    changed = changed_columns(x, y, ("key",), {"media": sides.roots})
+    changed = changed_columns(x, y, {"key", *sides.ignore}, {"media": sides.roots})
     count_rows(tally, changed, len(rows))
     for row, columns in first_rows(tally, changed, examples):
         tally.example("changed", {"key": x["key"][row].as_py(), "columns": columns}, examples)

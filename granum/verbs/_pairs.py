@@ -8,6 +8,7 @@ sizes are known.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +55,8 @@ class _Matching:
 
     def __init__(self, n: int, m: int) -> None:
         self.free_a, self.free_b = np.ones(n, bool), np.ones(m, bool)
-        self.pairs: list[tuple[Ints, Ints]] = []
+        nothing = np.empty(0, np.int64)
+        self.pairs: list[tuple[Ints, Ints]] = [(nothing, nothing)]
         self.how: Counter[str] = Counter()
 
     def left(self, where_a: Mask, where_b: Mask) -> tuple[Ints, Ints]:
@@ -76,51 +78,67 @@ class _Matching:
             self.take(ia[at], ib[bt], how)
 
 
-def pair_rows(a: pa.Table, b: pa.Table) -> Pairs:
+def pair_rows(a: pa.Table, b: pa.Table, ignore: Iterable[str] = ()) -> Pairs:
     """Pair annotations that share their ``sample``.
 
-    First by source id (where both have it, once in the sample), then by equal content, then by
-    equal content but for the category, then greedily by overlap of boxes of the same kind
-    (those of one category first), last what is alone of its kind and category in the sample.
+    In this order: equal source ids (in both once in the sample) where also the content is equal
+    or the boxes overlap; equal content; equal content but for the category; greedily by overlap
+    of boxes of the same kind (those of one category first); what is left of equal source ids;
+    what is alone of its kind and category in the sample. Ids alone come late because files are
+    renumbered more often than boxes jump.
+
+    Args:
+        a, b: rows in comparable form.
+        ignore: columns that are no part of the content.
     """
     n = a.num_rows
     match = _Matching(n, b.num_rows)
     everything = np.ones(n, bool), np.ones(b.num_rows, bool)
-    owner = _ints(a, "sample"), _ints(b, "sample")
-    kind = key_codes(column(a, "kind"), column(b, "kind"))
-    base = _split(combine(np.concatenate(owner), np.concatenate(kind)), n)
-
-    given = tuple(np.asarray(column(t, "source_id").is_valid()) for t in (a, b))
-    if given[0].any() and given[1].any():
-        names = key_codes(column(a, "source_id"), column(b, "source_id"))
-        codes = _split(combine(np.concatenate(base), np.concatenate(names)), n)
-        match.by_codes(codes, (given[0], given[1]), "source_id", unique=True)
-
+    owner = np.concatenate([_ints(a, "sample"), _ints(b, "sample")])
+    base = combine(owner, np.concatenate(key_codes(column(a, "kind"), column(b, "kind"))))
+    category = row_codes(_chunks(column(a, "category"), column(b, "category")))
+    track = row_codes(_chunks(column(a, "track"), column(b, "track")))
+    rest = np.concatenate(
+        joint_codes(a, b, {"source_id", "track", "category", *REFERENCES, *ignore})
+    )
+    shape = _split(combine(owner, rest), n)
+    content = _split(combine(owner, rest, category), n)
+    ids = _same_ids(a, b, base)
+    boxes: tuple[Floats, Floats] | None = None
+    if len(ids[0]):
+        equal = content[0][ids[0]] == content[1][ids[1]]
+        if not equal.all():
+            boxes = geometry.aabb(a), geometry.aabb(b)
+            with np.errstate(invalid="ignore"):
+                equal |= _iou(boxes[0][ids[0]], boxes[1][ids[1]]) >= MIN_IOU
+        match.take(ids[0][equal], ids[1][equal], "source_id")
+    tracked = _split(combine(np.concatenate(content), track), n)
+    match.by_codes(referred_codes(a, b, tracked), everything, "content")
+    match.by_codes(content, everything, "content")
     if match.free_a.any() and match.free_b.any():
-        apart = {"source_id", "track", *REFERENCES}
-        rest = joint_codes(a, b, without=apart | {"category"})
-        category = row_codes(_chunks(column(a, "category"), column(b, "category")))
-        content = _split(combine(np.concatenate(owner), np.concatenate(rest), category), n)
-        track = row_codes(_chunks(column(a, "track"), column(b, "track")))
-        tracked = _split(combine(np.concatenate(content), track), n)
-        match.by_codes(referred_codes(a, b, tracked), everything, "content")
-        match.by_codes(content, everything, "content")
-
-    if match.free_a.any() and match.free_b.any():
-        boxes = _boxes(a, match.free_a), _boxes(b, match.free_b)
+        boxes = boxes or (geometry.aabb(a), geometry.aabb(b))
         drawn = _finite(boxes[0]), _finite(boxes[1])
-        shape = _split(combine(np.concatenate(owner), np.concatenate(rest)), n)
+        bare = ~drawn[0], ~drawn[1]
         match.by_codes(shape, drawn, "content")
-        match.by_codes(shape, (~drawn[0], ~drawn[1]), "content", unique=True)
-        classes = _split(category, n)
-        _by_overlap(match, base, classes, boxes, drawn)
-        named = _split(combine(np.concatenate(base), category), n)
-        match.by_codes(named, (~drawn[0], ~drawn[1]), "alone", unique=True)
+        _by_overlap(match, _split(base, n), _split(category, n), boxes, drawn)
+        left = match.free_a[ids[0]] & match.free_b[ids[1]]
+        match.take(ids[0][left], ids[1][left], "source_id")
+        match.by_codes(shape, bare, "content", unique=True)
+        match.by_codes(_split(combine(base, category), n), bare, "alone", unique=True)
 
-    ia = np.concatenate([p[0] for p in match.pairs] or [np.empty(0, np.int64)])
-    ib = np.concatenate([p[1] for p in match.pairs] or [np.empty(0, np.int64)])
+    ia = np.concatenate([p[0] for p in match.pairs])
+    ib = np.concatenate([p[1] for p in match.pairs])
     order = np.argsort(ia)
     return Pairs(ia[order], ib[order], +match.how)
+
+
+def _same_ids(a: pa.Table, b: pa.Table, base: Ints) -> tuple[Ints, Ints]:
+    """Rows whose source id occurs once in both, in one sample and kind."""
+    given = [np.flatnonzero(np.asarray(column(t, "source_id").is_valid())) for t in (a, b)]
+    names = np.concatenate(key_codes(column(a, "source_id"), column(b, "source_id")))
+    codes = _split(combine(base, names), a.num_rows)
+    at, bt = unique_pairs(codes[0][given[0]], codes[1][given[1]])
+    return given[0][at], given[1][bt]
 
 
 def _ints(table: pa.Table, name: str) -> Ints:
@@ -133,14 +151,6 @@ def _chunks(a: pa.ChunkedArray, b: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _split(codes: Ints, n: int) -> tuple[Ints, Ints]:
     return codes[:n], codes[n:]
-
-
-def _boxes(table: pa.Table, wanted: Mask) -> Floats:
-    """Axis-aligned boxes of the wanted rows, NaN elsewhere."""
-    out = np.full((table.num_rows, 4), np.nan)
-    rows = np.flatnonzero(wanted)
-    out[rows] = geometry.aabb(table.take(pa.array(rows)))
-    return out
 
 
 def _finite(boxes: Floats) -> Mask:

@@ -41,6 +41,7 @@ def compare_categories(sides: Sides, out: dict[str, Any]) -> None:
     out["added"] = [b[j].name for j in left_b if j not in found]
     for i, j in sorted(pairs):
         facts = names.other_facts(a[i], b[j], a, b)
+        facts = {name: both for name, both in facts.items() if name not in sides.ignore}
         if facts:
             listed = {name: {"a": x, "b": y} for name, (x, y) in facts.items()}
             out["changed"].append({"name": a[i].name, "facts": listed})

@@ -59,12 +59,21 @@ class Sides:
 
     Attributes:
         place: for each sample of a its row in b, or -1.
+        tolerance, ignore: see ``diff``.
         matches: for each category of b the row of a with its name, or None.
         numbers_a, numbers_b: joint numbers of the categories; those only b has follow a's.
     """
 
-    def __init__(self, a: Dataset, b: Dataset, place: Ints, tolerance: float) -> None:
-        self.a, self.b, self.place, self.tolerance = a, b, place, tolerance
+    def __init__(
+        self,
+        a: Dataset,
+        b: Dataset,
+        place: Ints,
+        tolerance: float = 0.0,
+        ignore: frozenset[str] = frozenset(),
+    ) -> None:
+        self.a, self.b, self.place = a, b, place
+        self.tolerance, self.ignore = tolerance, ignore
         self.cats_a = names.read_categories(a.categories)
         self.cats_b = names.read_categories(b.categories)
         self.matches = names.match(self.cats_a, self.cats_b)
@@ -130,7 +139,14 @@ class Sides:
         one, two = (_of(t, x, level) for t, x in zip((block.a, block.b), bounds, strict=True))
         ids = one["annotation_id"].combine_chunks(), two["annotation_id"].combine_chunks()
         changed = compare_annotations(
-            one, two, self.tolerance, ids, self.tracks, self.map_roots, learn=False
+            one,
+            two,
+            self.tolerance,
+            ids,
+            self.tracks,
+            self.map_roots,
+            ignore=self.ignore,
+            learn=False,
         )
         todo = counts[0] != counts[1]
         for mask in changed.values():
@@ -144,14 +160,19 @@ class Sides:
             return Settled(one.num_rows, one.slice(0, 0), two.slice(0, 0), pairs, {})
         rest = np.flatnonzero(todo)
         a, b = (_of(t, x, rest) for t, x in zip((block.a, block.b), bounds, strict=True))
-        pairs = pair_rows(a, b)
+        pairs = pair_rows(a, b, self.ignore)
         paired = a.take(pa.array(pairs.a)), b.take(pa.array(pairs.b))
         known = [
             pa.concat_arrays([*s["annotation_id"].chunks, *p["annotation_id"].chunks])
             for s, p in zip(settled, paired, strict=True)
         ]
         changed = compare_annotations(
-            *paired, self.tolerance, (known[0], known[1]), self.tracks, self.map_roots
+            *paired,
+            self.tolerance,
+            (known[0], known[1]),
+            self.tracks,
+            self.map_roots,
+            ignore=self.ignore,
         )
         return Settled(settled[0].num_rows, a, b, pairs, changed)
 

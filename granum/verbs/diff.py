@@ -8,13 +8,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from granum.errors import UsageError
+from granum.errors import UnknownNameError, UsageError
+from granum.schema import tables
 from granum.store.dataset import Dataset
 from granum.verbs._inputs import named, opened, some
 
 __all__ = ["DiffReport", "Tally", "diff"]
 
-By = Literal["key", "source_id"]
+By = Literal["key", "source_id", "name"]
+
+COLUMNS = {n for schema in tables.TABLES.values() for n in schema.names}
 
 
 @dataclass
@@ -64,6 +67,7 @@ class DiffReport:
         a, b: name, layer and numbers of rows of each.
         by: what samples were matched by.
         tolerance: in pixels; differences up to this are none.
+        ignored: columns that were not compared.
         samples: samples by key; ``columns`` are their own.
         moved: samples that stand in another place among those common to both.
         annotations: of samples that both have, and of whole groups.
@@ -88,6 +92,7 @@ class DiffReport:
     b: dict[str, Any]
     by: str
     tolerance: float
+    ignored: list[str] = field(default_factory=list)
     samples: Tally = field(default_factory=Tally)
     moved: int = 0
     annotations: Tally = field(default_factory=Tally)
@@ -235,16 +240,18 @@ def diff(
     layer: str | None = None,
     by: By = "key",
     tolerance: float = 0.0,
+    ignore: Sequence[str] = (),
     examples: int = 10,
 ) -> DiffReport:
     """Compare two datasets, sample by sample, in one layer.
 
-    Samples belong together by ``by``. Within a sample annotations belong together by source id
-    (where both have it, once), else by equal content, else by overlap of their boxes (IoU of
-    0.5 at least, one category preferred), else where each is the only one of its kind and
-    category; the rest was added or removed. Numbers that granum gives (annotation ids, tracks,
-    rows of groups and categories) may differ as long as they mean the same; ``origins``,
-    ``ordinal`` and ``shape``, which say where a record stood in its file, are not compared.
+    Samples belong together by ``by``. Within a sample annotations belong together where source
+    ids are equal and the content or the place agrees, else by equal content, else by overlap of
+    their boxes (IoU of 0.5 at least, one category preferred), else by source id, else where each
+    is the only one of its kind and category; the rest was added or removed. Numbers that granum
+    gives (annotation ids, tracks, rows of groups and categories) may differ as long as they mean
+    the same; ``origins``, ``ordinal`` and ``shape``, which say where a record stood in its file,
+    are not compared.
 
     A category of a that b lacks is *renamed* where at least nine tenths of its annotations are
     annotations of one category that a lacks, or where one has its source id and the
@@ -254,16 +261,23 @@ def diff(
         a: a dataset, or the path of a store or of a source of any format.
         b: what it is compared with.
         layer: the layer to compare; where None each dataset's current one.
-        by: ``key`` or ``source_id`` (which must then be there and unique in both).
+        by: ``key``, ``source_id`` or ``name`` (the file name: the last part of the key); other
+            than keys they must be there and unique in both.
         tolerance: how far coordinates may differ, in pixels (boxes: how far a corner may move).
+        ignore: columns not to compare, such as ``source_id`` or ``extra`` between formats.
         examples: how many examples to keep of each kind of difference.
 
     Raises:
-        UnknownNameError: a dataset does not have the layer.
-        UsageError: source ids to match by are absent or repeated.
+        UnknownNameError: a dataset does not have the layer, or no table has an ignored column.
+        UsageError: source ids or names to match by are absent or repeated.
     """
-    if by not in ("key", "source_id"):
-        raise UsageError(f"by is {by!r}; it must be key or source_id")
+    if by not in ("key", "source_id", "name"):
+        raise UsageError(f"by is {by!r}; it must be key, source_id or name")
+    if isinstance(ignore, str):
+        raise UsageError("ignore takes a list of columns")
+    for name in ignore:
+        if name not in COLUMNS:
+            raise UnknownNameError("column", name, COLUMNS)
     if not tolerance >= 0 or examples < 0:
         raise UsageError("tolerance and examples must not be negative")
     left, right = opened(a), opened(b)
@@ -271,7 +285,11 @@ def diff(
     if layer is not None:
         left, right = left.layer(layer), right.layer(layer)
     report = DiffReport(
-        _facts(left, named(a, 1)), _facts(right, named(b, 2)), by=by, tolerance=tolerance
+        _facts(left, named(a, 1)),
+        _facts(right, named(b, 2)),
+        by=by,
+        tolerance=tolerance,
+        ignored=sorted(ignore),
     )
     from granum.verbs._comparison import compare
 

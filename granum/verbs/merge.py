@@ -98,9 +98,7 @@ class MergeReport:
                 f"{counts['annotations_dropped']} dropped"
                 + (f" ({some(sorted(counts['dropped']))})" if counts["dropped"] else "")
             )
-        lines.append(
-            f"categories  {self.categories['united']} united by name, {self.categories['new']} new"
-        )
+        lines.append(f"categories  {self.categories['united']} united by name")
         other = [c for c in self.categories["conflicts"] if c["fact"] != "source_id"]
         for c in other[:5]:
             lines.append(
@@ -112,10 +110,13 @@ class MergeReport:
         if len(self.categories["conflicts"]) > len(other):
             n = len(self.categories["conflicts"]) - len(other)
             lines.append(f"  differ    source ids of {n}; the first dataset's are kept")
-        for names in self.categories["look_alikes"]:
+        alike = self.categories["look_alikes"]
+        for names in alike[:10]:
             lines.append(
                 f"  alike     {', '.join(map(repr, names))}: one class? (--map unites them)"
             )
+        if len(alike) > 10:
+            lines.append(f"            … {len(alike) - 10} more")
         for what, counts in (("keys", self.keys), ("groups", self.groups)):
             if counts["colliding"]:
                 done = ", ".join(

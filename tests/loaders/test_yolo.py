@@ -582,6 +582,7 @@ def test_paths_stay_inside(tmp_path: Path) -> None:
         ({"train/labels/a.txt": "0 0.5 0.5 1 1"}, "a.txt"),
         ({"Annotations/a.txt": "0 0.5 0.5 1 1"}, "a.txt"),
         ({"a.jpg": "", "a.txt": "0 0.5 0.5 1 1"}, "a.txt"),
+        ({"data.yaml": "nc: 1\nnames: [x]\n", "a.txt": "0 0.5 0.5 1 1"}, "a.txt"),
         ({"config.yaml": "train:\n  images: a\nclasses:\n  0: x\n"}, None),
         ({"a.jpg": "", "a.txt": "a photo of a dog"}, None),
         ({"labels/a.txt": "Car 0 0 0 1 2 3 4"}, None),

@@ -114,7 +114,7 @@ def test_nothing_is_lost(rows, cut):
     assert [d for t in found for d in attribute_dicts(t)] == rows
 
 
-@pytest.mark.parametrize("text", ["[1]", "3", '"x"', "null"])
+@pytest.mark.parametrize("text", ["[1]", "3", '"x"'])
 def test_attributes_are_objects(text):
     """Other JSON is no set of attributes; readers do not make it."""
     with pytest.raises((AttributeError, ValueError, TypeError)):

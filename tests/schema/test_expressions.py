@@ -104,7 +104,6 @@ def test_annotations(data, text, rows):
         ("key == 'b.jpg'", [1]),
         ("width / height > 1.5", [1]),
         ("sample.attr.weather == 'rain'", [1]),
-        ("sample.attributes is None", [0]),
     ],
 )
 def test_samples(data, text, rows):

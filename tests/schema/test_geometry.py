@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -85,13 +86,12 @@ def test_polygon_area():
 
 
 def test_flat_polygons():
-    column = pa.chunked_array(
-        [
-            pa.array([None, [[[0, 0, 1, 0, 1, 1]], [[2, 2, 3, 2, 3, 3], [2, 2, 2, 3, 3, 3]]]]),
-            pa.array([[], [[[5, 5, 6, 5, 6, 6, 5, 6]]]]),
-        ],
-        ANNOTATIONS.field("polygons").type,
+    pieces = (
+        [None, [[[0, 0, 1, 0, 1, 1]], [[2, 2, 3, 2, 3, 3], [2, 2, 2, 3, 3, 3]]]],
+        [[], [[[5, 5, 6, 5, 6, 6, 5, 6]]]],
     )
+    kind = ANNOTATIONS.field("polygons").type
+    column = pa.chunked_array([pa.array(p, kind) for p in pieces])
     flat = geometry.flat_polygons(column)
     assert flat.rows.tolist() == [0, 0, 2, 2, 3]
     assert flat.parts.tolist() == [0, 1, 3, 4]
@@ -158,14 +158,14 @@ def test_many_rles_at_once(listed):
     texts = [coco_string(c) for c in listed]
     offsets = np.concatenate([[0], np.cumsum([len(t) for t in texts])]).astype(np.int64)
     values, begin = geometry.rle_counts_many(b"".join(texts), offsets)
-    assert [values[a:b].tolist() for a, b in zip(begin[:-1], begin[1:], strict=True)] == listed
+    assert [values[a:b].tolist() for a, b in pairwise(begin)] == listed
 
 
 def test_empty_rles_between_others():
     texts = [b"", coco_string([3, 2, 4]), b"", coco_string([7])]
     offsets = np.concatenate([[0], np.cumsum([len(t) for t in texts])]).astype(np.int64)
     values, begin = geometry.rle_counts_many(b"".join(texts), offsets)
-    assert [values[a:b].tolist() for a, b in zip(begin[:-1], begin[1:], strict=True)] == [
+    assert [values[a:b].tolist() for a, b in pairwise(begin)] == [
         [],
         [3, 2, 4],
         [],

@@ -13,15 +13,18 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+import granum
 import granum.store.builder
 import granum.store.opening
 from granum.errors import UnknownNameError, UsageError
 from granum.schema.geometry import encode_mask
 from granum.schema.rows import Annotation, Category, Group, LabelMap, Media, Rle, Sample
 from granum.store.dataset import Dataset, Meta
+from granum.store.opening import open_dataset
 from granum.testing import datasets
 from granum.testing.keep import snapshot
 from granum.verbs.diff import diff
+from tests.data import shared
 
 FAST = settings(
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
@@ -233,19 +236,30 @@ def test_samples_added_removed_changed() -> None:
     assert "b: split, attributes" in text and "removed    a" in text and "added      d" in text
 
 
-def test_source_ids_come_first() -> None:
-    # The boxes changed places: by source id both moved by 100, by content nothing happened.
-    def two(x: float, y: float, ids: bool) -> Dataset:
-        return dataset(
-            sample(
-                "a", box(x, source_id="1" if ids else None), box(y, source_id="2" if ids else None)
-            )
-        )
-
-    report = diff(two(0, 100, True), two(100, 0, True))
+def test_source_ids_that_agree_with_the_place_come_first() -> None:
+    # Both overlap both; by overlap alone the nearer ones would be paired.
+    a = dataset(sample("a", box(0, source_id="1"), box(4, source_id="2")))
+    b = dataset(sample("a", box(4.5, source_id="1"), box(0.5, source_id="2")))
+    report = diff(a, b)
     assert report.matched == {"source_id": 2}
-    assert report.boxes == {"moved": 2, "max_shift": 100.0, "mean_shift": 100.0}
-    assert diff(two(0, 100, False), two(100, 0, False)).same
+    assert report.boxes == {"moved": 2, "max_shift": 4.5, "mean_shift": 4.0}
+
+
+def test_source_ids_find_what_jumped() -> None:
+    a = dataset(sample("a", box(0, source_id="1"), box(60, source_id="2")))
+    b = dataset(sample("a", box(0, source_id="1"), box(150, source_id="2")))
+    report = diff(a, b)
+    assert report.matched == {"source_id": 2}
+    assert report.boxes["max_shift"] == 90.0
+
+
+def test_renumbered_source_ids_do_not_mislead() -> None:
+    a = dataset(sample("a", box(0, source_id="1"), box(60, source_id="2")))
+    b = dataset(sample("a", box(60, source_id="1", score=0.5), box(0, source_id="2", score=0.5)))
+    report = diff(a, b)
+    assert report.annotations.columns == {"source_id": 2, "score": 2}
+    assert report.boxes["moved"] == 0
+    assert diff(a, b, ignore=["source_id", "score"]).same
 
 
 def test_repeated_source_ids_do_not_match() -> None:
@@ -522,7 +536,12 @@ def test_matching_by_source_id() -> None:
     b = dataset(sample("2.jpg", source_id="2"), sample("1.jpg", box(0), source_id="1"))
     by_key = diff(a, b)
     assert (by_key.samples.added, by_key.samples.removed) == (2, 2)
-    assert "2 source ids" in by_key.notes[0]
+    assert "2 samples agree by source_id" in by_key.notes[0]
+    assert "2 samples agree by name" in by_key.notes[1]
+    by_name = diff(a, b, by="name", ignore=["key", "media"])
+    assert by_name.same and by_name.ignored == ["key", "media"]
+    with pytest.raises(UsageError, match="by name"):
+        diff(dataset(sample("x/1"), sample("y/1")), a, by="name")
     report = diff(a, b, by="source_id")
     assert report.samples.columns == {"key": 2, "media": 2}
     assert report.annotations.same == 1
@@ -534,8 +553,12 @@ def test_wrong_calls() -> None:
     d = dataset()
     with pytest.raises(UsageError, match="tolerance"):
         diff(d, d, tolerance=-1)
+    with pytest.raises(UnknownNameError, match="Did you mean 'score'"):
+        diff(d, d, ignore=["scores"])
+    with pytest.raises(UsageError, match="list"):
+        diff(d, d, ignore="score")
     with pytest.raises(UsageError, match="by is"):
-        diff(d, d, by="name")  # type: ignore[arg-type]
+        diff(d, d, by="stem")  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------------- stores, parts, reports
@@ -556,8 +579,8 @@ def test_parts_need_not_align(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     report = diff(*stores)  # by path
     assert report.same
     assert report.a["name"] == "2"
-    opened = granum.store.opening.open_dataset(stores[0])
-    assert len(opened.parts) > len(granum.store.opening.open_dataset(stores[1]).parts) > 1
+    opened = open_dataset(stores[0])
+    assert len(opened.parts) > len(open_dataset(stores[1]).parts) > 1
     edited = grid(11)
     del edited[7].annotations[1]
     report = diff(opened, dataset(*edited).select(np.arange(11)[::-1]))
@@ -586,3 +609,27 @@ def test_examples_are_bounded_and_the_report_is_json() -> None:
     assert out["samples"]["columns"] == {"split": 12}
     assert out["same"] is False
     assert diff(dataset(*grid()), dataset(*b), examples=0).samples.examples.get("changed") is None
+
+
+def test_three_formats_hold_the_same_boxes() -> None:
+    """voc100: 273 boxes of 100 photos, in COCO under two numberings, and as YOLO text."""
+    folder = shared("voc100")
+    one, two, text = (
+        granum.read(folder / "gts" / name, format, images=folder / "images")
+        for name, format in (
+            ("coco_format_v1", "coco"),
+            ("coco_format_v2", "coco"),
+            ("yolo_format", "yolo"),
+        )
+    )
+    report = diff(one, two)
+    # The files number annotations differently, and some ids fall on others of the same photo.
+    assert (report.samples.added, report.annotations.added, report.annotations.removed) == (0, 0, 0)
+    assert report.annotations.columns["source_id"] == 272
+    assert (report.boxes["moved"], report.category_changes) == (0, [])
+    report = diff(one, text)
+    assert report.samples.removed == 100
+    assert "100 samples agree by name" in report.notes[0]
+    report = diff(one, text, by="name", tolerance=0.01)
+    assert report.annotations.same + report.annotations.changed == 273
+    assert (report.boxes["moved"], report.category_changes) == (0, [])

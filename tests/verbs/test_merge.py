@@ -12,9 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from pycocotools.coco import COCO
 
+import granum
 import granum.store.builder
 from granum.errors import ExistsError, GranumError, UnknownNameError, UsageError
 from granum.schema import rows, tables
@@ -27,6 +29,7 @@ from granum.testing.keep import snapshot
 from granum.verbs.convert import write
 from granum.verbs.diff import diff
 from granum.verbs.merge import MergeError, merge
+from tests.data import shared
 
 FAST = settings(
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
@@ -786,6 +789,51 @@ def test_both_come_back_out_of_a_merged_dataset(d: Dataset, e: Dataset) -> None:
         assert_same(own.select(np.arange(len(e))), back, ignore=ignore)
 
 
+THREE = ("a.jpg", "b.jpg", "c.jpg")
+
+
+@FAST
+@given(
+    datasets(min_samples=1, keys=THREE),
+    datasets(min_samples=1, keys=THREE),
+    st.sampled_from(["join", "first", "rename"]),
+    st.sampled_from(["keep", "renumber"]),
+    st.sampled_from(["keep", "forget"]),
+)
+def test_any_two_datasets_with_common_keys(
+    d: Dataset, e: Dataset, on_key: Any, ids: Any, sources: Any
+) -> None:
+    before = snapshot(d), snapshot(e)
+    rules = {"on_key": on_key, "ids": ids, "sources": sources, "conflict": "first"}
+    try:
+        merged, report = merge([d, e], **rules)
+    except MergeError as error:
+        assert on_key == "join" and "cannot be joined" in str(error)
+        return
+    assert (snapshot(d), snapshot(e)) == before
+    rows_of = {n: merged.annotations(layer=n).num_rows for n in merged.meta.layers}
+    assert rows_of == report.result["annotations"]
+    gone = report.annotations["duplicates"] + report.annotations["left_out"]
+    assert sum(rows_of.values()) + gone == sum(
+        x.annotations(layer=n).num_rows for x in (d, e) for n in x.meta.layers
+    )
+    numbers = [i for n in rows_of for i in column(merged, "annotation_id", n)]
+    assert len(set(numbers)) == len(numbers)
+    assert len(set(keys(merged))) == len(merged)
+    # What the first dataset holds is there, as it was.
+    found = diff(d, merged)
+    assert not (found.samples.removed or found.groups.removed or found.annotations.removed)
+    assert found.annotations.changed == 0
+    if on_key != "join":
+        assert found.samples.changed == 0
+    # Samples of a part are in order, so that each one's annotations are a slice.
+    for part in merged.parts:
+        for name in rows_of:
+            if part.layer(name).num_rows:
+                at = np.asarray(part.layer(name)["sample"].fill_null(len(merged)))
+                assert (np.diff(at) >= 0).all()
+
+
 def test_merged_coco_files_are_one_file_for_pycocotools(tmp_path: Path) -> None:
     for name, files, classes in (("a", "12", ("cat", "dog")), ("b", "23", ("dog", "fox"))):
         content = {
@@ -821,3 +869,26 @@ def test_merged_coco_files_are_one_file_for_pycocotools(tmp_path: Path) -> None:
     assert per_image == {"1.jpg": ["cat"], "2.jpg": ["dog", "dog"], "3.jpg": ["fox"]}
     assert len(found.anns) == 4  # no id twice
     assert report.datasets[0]["name"] == "a"
+
+
+def test_real_files_of_other_taxonomies() -> None:
+    """TACO (1,500 photos, 60 classes) and LVIS (100 photos, 1,230 classes)."""
+    taco = granum.read(shared("taco") / "annotations.json", "coco", on_error="skip")
+    lvis = granum.read(next(shared("lvis_val_100").rglob("*.json")), on_error="skip")
+    merged, report = merge([taco, lvis])
+    assert (len(merged), merged.categories.num_rows) == (1600, 1290)
+    assert merged.num_annotations == taco.num_annotations + 977
+    assert report.categories["look_alikes"] == [
+        ["Battery", "battery"],
+        ["Shoe", "shoe"],
+        ["Cigarette", "cigarette"],
+    ]
+    mapped, report = merge(
+        [taco, lvis], map={n: n.lower() for n in ("Battery", "Shoe", "Cigarette")}
+    )
+    assert report.categories["united"] == 3
+    assert mapped.categories.num_rows == 1287
+    assert diff(taco, merged).annotations.same == taco.num_annotations
+    twice, report = merge([taco, taco], on_key="join")
+    assert report.annotations["duplicates"] == taco.num_annotations
+    assert diff(taco, twice).same

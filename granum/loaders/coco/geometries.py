@@ -31,10 +31,21 @@ EXACT = 2.0**53
 
 
 @dataclass
+class Polygons:
+    """Polygons of a chunk, flat: coordinates, and where each ring and each record begins."""
+
+    values: npt.NDArray[np.float64]
+    rings: Array
+    rows: Array
+    valid: Array
+
+
+@dataclass
 class Parsed:
-    """Arrays of the schema's columns, one value per record; and values that fit none."""
+    """What a chunk's texts mean: arrays with one value per record, and values that fit none."""
 
     arrays: dict[str, pa.Array] = field(default_factory=dict)
+    polygons: Polygons | None = None
     extra: dict[int, Any] = field(default_factory=dict)
 
 
@@ -110,12 +121,9 @@ def _polygons(texts: _Texts, rows: Array, n: int, out: Parsed) -> None:
             ring = np.searchsorted(rings, place, side="right") - 1
             row = int(rows[np.searchsorted(parts, ring, side="right") - 1])
             out.extra[row] = json.loads(texts[row])
-    # COCO's polygons are parts of one ring each.
-    inner = pa.ListArray.from_arrays(pa.array(rings, pa.int32()), pa.array(values))
-    each = pa.ListArray.from_arrays(pa.array(np.arange(len(inner) + 1), pa.int32()), inner)
-    counts, missing = np.zeros(n, np.int64), np.ones(n, bool)
-    counts[rows], missing[rows] = np.diff(parts), False
-    out.arrays["polygons"] = list_array(np.concatenate([[0], np.cumsum(counts)]), each, missing)
+    counts, valid = np.zeros(n, np.int64), np.zeros(n, bool)
+    counts[rows], valid[rows] = np.diff(parts), True
+    out.polygons = Polygons(values, rings, np.concatenate([[0], np.cumsum(counts)]), valid)
 
 
 class _Rle(msgspec.Struct):

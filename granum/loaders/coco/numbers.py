@@ -80,29 +80,30 @@ def parse_nested(text: bytes, ends: Ints) -> tuple[npt.NDArray[np.float64], Ints
     """``[[1, 2], [3]][[4]]``: values, offsets of lists into values, of rows into lists.
 
     Raises:
-        NotNumbersError: a text is no list of non-empty lists of numbers.
+        NotNumbersError: the text is no list of non-empty lists of numbers.
     """
-    values, _, stops = parse_numbers(text)
-    data = np.frombuffer(text, np.uint8)
-    closes = np.flatnonzero(data == 93)
-    before = data[closes - 1]
-    if np.isin(before, np.frombuffer(_BLANKS, np.uint8)).any():
-        raise NotNumbersError("blanks before a bracket")
-    inner = closes[before != 93]
-    lists = len(inner)
-    opens = np.flatnonzero(data == 91)
-    rows = len(ends)
-    if len(opens) != lists + rows or len(closes) != lists + rows:
-        raise NotNumbersError("not lists of lists")
+    values, firsts, stops = parse_numbers(text)
+    data, rows = np.frombuffer(text, np.uint8), len(ends)
+    if not len(values):
+        raise NotNumbersError("no numbers")
+    # Lists end where more than a comma and a blank lies between two numbers: "], [" or "]][[".
+    gaps = np.flatnonzero(firsts[1:] - stops[:-1] > 2)
+    list_offsets = np.concatenate([[0], gaps + 1, [len(values)]])
+    lists = len(list_offsets) - 1
+    closes = stops[list_offsets[1:] - 1]
+    row_offsets = np.searchsorted(closes, np.concatenate([[0], ends]), side="left")
+    # Every row opens with "[[", closes with "]]", and has just the brackets of its lists.
     starts = np.concatenate([[0], ends[:-1]])
-    # Each row must open with "[[" and close with "]]"; what lies between opens and closes lists.
-    if rows and not ((data[starts + 1] == 91).all() and (data[ends - 2] == 93).all()):
+    if (
+        (data[starts + 1] != 91).any()
+        or (data[ends - 2] != 93).any()
+        or (data[closes] != 93).any()
+        or text.count(b"[") != lists + rows
+        or text.count(b"]") != lists + rows
+        or (np.diff(row_offsets) == 0).any()
+    ):
         raise NotNumbersError("not lists of lists")
-    list_offsets = np.concatenate([[0], np.searchsorted(stops, inner, side="right")])
-    row_offsets = np.concatenate([[0], np.searchsorted(inner, ends, side="left")])
-    if (np.diff(list_offsets) == 0).any():
-        raise NotNumbersError("an empty list")
-    return values, list_offsets.astype(np.int64), row_offsets.astype(np.int64)
+    return values, list_offsets, row_offsets
 
 
 def without_blanks(text: bytes) -> bytes:

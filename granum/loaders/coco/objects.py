@@ -16,14 +16,15 @@ import pyarrow.compute as pc
 from msgspec import UNSET
 
 from granum.loaders.base import Intake
-from granum.loaders.coco.geometries import PARSE, Parsed
+from granum.loaders.coco.gather import gather
+from granum.loaders.coco.geometries import PARSE
 from granum.loaders.coco.ids import id_texts
 from granum.loaders.coco.numbers import list_array
 from granum.loaders.coco.records import FLAGS, Array, Columns
 from granum.loaders.coco.scan import JsonFile
 from granum.schema import geometry, tables
 
-__all__ = ["Annotations", "absent", "gather", "is_track", "table_of"]
+__all__ = ["Annotations", "absent", "is_track", "table_of"]
 
 
 @dataclass
@@ -132,7 +133,7 @@ def table_of(a: Annotations, at: Array, start: int, intake: Intake) -> pa.Table:
         {i: dict(a.extra[j]) for i, j in enumerate(at.tolist()) if j in a.extra} if a.extra else {}
     )
     for key in PARSE:
-        out.update(gather(a, key, at, extra))
+        out.update(gather(a.columns, key, at, extra))
     _count_keypoints(out, extra)
     _attributes(a, at, out, extra)
     shape = a.shape[at]
@@ -161,45 +162,6 @@ def _flags(values: Array) -> pa.Array:
     return pa.array(
         [None if v is UNSET or v is None else bool(v) for v in values.tolist()], pa.bool_()
     )
-
-
-def gather(
-    a: Annotations, key: str, at: Array, extra: dict[int, dict[str, Any]]
-) -> dict[str, pa.Array]:
-    """Bulk-parsed arrays of ``key`` for records ``at``, in that order; names as in the schema."""
-    chunks = a.columns.bulk.get(key)
-    if chunks is None:
-        return {}
-    starts = np.cumsum([0, *(len(i) for i in a.columns.index)])
-    order = np.argsort(at, kind="stable")
-    at_sorted = at[order]
-    cuts = np.searchsorted(at_sorted, starts)
-    pieces: dict[str, list[pa.Array]] = {}
-    done = 0
-    for number, future in enumerate(chunks):
-        first, last = int(cuts[number]), int(cuts[number + 1])
-        if first == last:
-            continue
-        local = pa.array(at_sorted[first:last] - starts[number])
-        parsed = Parsed() if future is None else future.result()
-        for row, value in parsed.extra.items():
-            found = np.flatnonzero(at_sorted[first:last] == row + starts[number])
-            if len(found):
-                extra.setdefault(int(order[first + found[0]]), {})[key] = value
-        for name, array in parsed.arrays.items():
-            if name not in pieces:
-                pieces[name] = [pa.nulls(done, array.type)] if done else []
-            pieces[name].append(array.take(local))
-        done += last - first
-        for name, listed in pieces.items():
-            if name not in parsed.arrays:
-                listed.append(pa.nulls(last - first, listed[0].type))
-    back = None if (order[1:] > order[:-1]).all() else pa.array(np.argsort(order))
-    out = {}
-    for name, listed in pieces.items():
-        whole = pa.concat_arrays(listed)
-        out[name] = whole if back is None else whole.take(back)
-    return out
 
 
 def _count_keypoints(out: dict[str, Any], extra: dict[int, dict[str, Any]]) -> None:

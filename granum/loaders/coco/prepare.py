@@ -84,7 +84,11 @@ def prepare(
     if not results:
         lacking_id = absent(ids)
         fault(
-            "missing-annotation-id", lacking_id, lambda i: "the annotation has no id", "", policy_drops
+            "missing-annotation-id",
+            lacking_id,
+            lambda i: "no id",
+            "",
+            policy_drops,
         )
         fresh |= lacking_id
         _string_ids(ids, file, pointer, index, intake)

@@ -186,6 +186,19 @@ class Raws:
         self.lengths = np.fromiter(map(len, raws), np.int64, len(raws))
         self.joined = b"".join(raws)
 
+    def quotes(self) -> int:
+        """Quotation marks in the values. Lists are taken to hold numbers: one that holds strings
+        makes the count of its chunk too low, so that its records are looked at one by one."""
+        lists = np.frombuffer(self.joined, np.uint8)[
+            (np.cumsum(self.lengths) - self.lengths)[self.lengths > 0]
+        ] == ord("[")
+        if lists.all():
+            return 0
+        if not lists.any():
+            return self.joined.count(b'"')
+        filled = np.flatnonzero(self.lengths)
+        return sum(bytes(self.raws[i]).count(b'"') for i in filled[~lists].tolist())
+
 
 Parse = Callable[[bytes, Array], Any]
 """Parses the joined texts of a key, given the length of each."""
@@ -261,7 +274,7 @@ class _Struct:
         for key, column in values.items():
             marks = 2 + 2 * key.count('"')
             if isinstance(column, Raws):
-                total += marks * int(np.count_nonzero(column.lengths)) + column.joined.count(b'"')
+                total += marks * int(np.count_nonzero(column.lengths)) + column.quotes()
             else:
                 total += marks * (len(column) - column.count(UNSET))
                 if self.kinds[key] is _Text or (

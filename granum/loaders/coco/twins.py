@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from granum.loaders.base import Intake
 from granum.loaders.coco import objects as an
+from granum.loaders.coco.gather import gather
 from granum.loaders.coco.ids import IdIndex
 from granum.loaders.coco.records import Array
 from granum.schema import tables
@@ -57,7 +58,7 @@ def _value(a: an.Annotations, key: str, i: int) -> Any:
     c = a.columns
     if key in c.bulk:
         extra: dict[int, dict[str, Any]] = {}
-        found = an.gather(a, key, np.array([i]), extra)
+        found = gather(c, key, np.array([i]), extra)
         return {n: array[0].as_py() for n, array in found.items()}, extra
     if key in c.where:
         starts, lengths = c.spans(key)

@@ -32,14 +32,16 @@ def _sniff(root: Path) -> str | None:
     for path in [*(root / name for name in PREFERRED), *others]:
         if path.is_file() and looks_like_config(path):
             return f"{path.name} names classes and splits"
-    for name, rows in _label_rows(root):
+    named = any((root / name).is_file() for name in (*PREFERRED, "obj.names", "classes.txt"))
+    for name, rows in _label_rows(root, anywhere=named):
         if rows:
             return f"{name} has rows of a class number and fractions"
     return None
 
 
-def _label_rows(root: Path) -> Iterator[tuple[str, bool]]:
-    """Some texts in folders of labels or beside images, and whether their rows fit."""
+def _label_rows(root: Path, anywhere: bool) -> Iterator[tuple[str, bool]]:
+    """Some texts in folders of labels or beside images (or ``anywhere``), and whether their rows
+    fit."""
     waiting, looked = [(root, 0)], 0
     while waiting and looked < LOOKED_AT:
         folder, depth = waiting.pop(0)
@@ -56,7 +58,7 @@ def _label_rows(root: Path) -> Iterator[tuple[str, bool]]:
         above = (root.name, *folder.relative_to(root).parts)
         of_labels = any(p.lower() in LABEL_FOLDERS for p in above)
         for stem, entry in sorted(texts, key=lambda t: t[0]):
-            if (of_labels or stem in images) and looked < LOOKED_AT:
+            if (of_labels or anywhere or stem in images) and looked < LOOKED_AT:
                 looked += 1
                 yield entry.name, _fits(Path(entry.path))
 

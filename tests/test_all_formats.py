@@ -1,0 +1,76 @@
+"""Every format runs the generic suite; ``LEAST`` says what each must keep.
+
+A format that refuses everything would pass "refuse or keep": it has to keep what stands here.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from granum.loaders.base import formats
+from granum.schema.losses import KINDS, NAMES, expand
+from granum.testing.suite import FormatSuite, Keeps
+
+MASKS = ("polygons", "rle")
+CLASSES = ("category", "supercategory")
+
+LEAST: dict[str, tuple[Keeps, ...]] = {
+    "coco": (
+        Keeps(("bbox", *CLASSES, "crowd", "score", "annotations.attributes", *MASKS)),
+        Keeps(("bbox", "category", "keypoints", "skeleton")),
+        Keeps(("text",), ("caption",)),
+    ),
+    "coco_panoptic": (Keeps(("bbox", *CLASSES, "map", "crowd", "isthing", "colour")),),
+    "hf": (
+        Keeps(
+            (
+                *("bbox", *CLASSES, *MASKS, "keypoints", "skeleton", "score", "crowd", "text"),
+                *("attributes", "parent", "track", "split", "occluded", "truncated", "z_order"),
+                *("angle", "polyline", "granularity", "level", "source", "annotator", "present"),
+            ),
+            ("object", "label", "caption"),
+        ),
+    ),
+    "image_folder": (
+        Keeps(("category", "split"), ("label",)),
+        Keeps(("category", "text", "split"), ("label", "caption")),
+        Keeps(("bbox", "category", "split")),
+    ),
+    "voc": (
+        Keeps(
+            ("bbox", "category", "difficult", "truncated", "occluded", "split"),
+        ),
+        Keeps(("bbox", "category", "annotations.attributes", "parent")),
+    ),
+    "yolo": (
+        Keeps(("bbox", "category", "split")),
+        Keeps(("polygons", "category", "split"), options={"task": "seg"}),
+        Keeps(("bbox", "category", "keypoints", "split"), options={"task": "pose"}),
+    ),
+}
+
+
+def suite(name: str) -> type[FormatSuite]:
+    """The suite of one format, as pytest collects it."""
+    title = "Test" + "".join(word.title() for word in name.split("_"))
+    return type(title, (FormatSuite,), {"name": name, "least": LEAST.get(name, ())})
+
+
+for _name in formats.table:
+    _suite = suite(_name)
+    globals()[_suite.__name__] = _suite
+del _name, _suite
+
+
+def test_every_format_must_keep_something() -> None:
+    assert sorted(LEAST) == sorted(formats.table)
+    assert list(formats.table) == sorted(formats.table)
+
+
+@pytest.mark.parametrize("name", LEAST)
+def test_the_least_is_declared(name: str) -> None:
+    """What must be kept is among what the format says that it keeps."""
+    for needed in LEAST[name]:
+        columns = {c.rpartition(".")[2] for c in needed.columns}
+        assert set(needed.kinds) <= formats[name].keeps & KINDS
+        assert expand(columns) <= formats[name].keeps | ({"mask", "keypoints"} & NAMES)

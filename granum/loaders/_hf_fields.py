@@ -52,6 +52,8 @@ def rank(name: str) -> tuple[int, int]:
     lower = name.lower()
     if lower in _CATEGORY_FIELDS:
         return 0, _CATEGORY_FIELDS.index(lower)
+    if lower == "id":  # where a field is called source_id, that is meant
+        return 3, 0
     return (1, 0) if lower not in ALIASES else (2, 0)
 
 
@@ -107,7 +109,9 @@ class FieldReader:
         kind = array.type
         try:
             if to == "id" and (is_text(kind) or pa.types.is_integer(kind)):
-                self.columns.setdefault("source_id", array.cast(pa.string()))
+                if "source_id" in self.columns:
+                    return False
+                self.columns["source_id"] = array.cast(pa.string())
             elif to == "crowd":
                 self.columns[to] = flags(array)
             elif to == "keypoints" and is_list(kind) and is_list(kind.value_type):

@@ -279,14 +279,16 @@ def _keys(
     samples: dict[str, pa.Array],
     ordinals: np.ndarray,
 ) -> list[str]:
-    """Keys of records: file name, else image id, else row; below the split."""
+    """Keys of records: file name, else key, else image id, else row; below the split."""
     n = table.num_rows
-    named = plain(table["file_name"]) if "file_name" in table.column_names else media.field("path")
-    texts = named.to_pylist() if pa.types.is_string(named.type) else [None] * n
+    named = [plain(table[c]) for c in ("file_name", "key", "__key__") if c in table.column_names]
+    named.insert(1 if "file_name" in table.column_names else 0, media.field("path"))
+    listed = [a.to_pylist() for a in named if pa.types.is_string(a.type)]
     ids = samples["source_id"].to_pylist() if "source_id" in samples else [None] * n
     before = "" if split is None else f"{split}/"
     out = []
-    for text, given, ordinal in zip(texts, ids, ordinals.tolist(), strict=True):
+    for row, (given, ordinal) in enumerate(zip(ids, ordinals.tolist(), strict=True)):
+        text = next((texts[row] for texts in listed if texts[row]), None)
         base = image_name(text) if text else given or f"{ordinal:08d}"
         out.append(base if before and base.startswith(before) else before + base)
     return out
@@ -354,10 +356,14 @@ def _image_column(batch: Batch, dataset: Dataset, embed: bool) -> pa.Array:
             except OSError as error:
                 raise FormatError(path, f"the image cannot be read: {error}") from error
         data.append(found)
-    paths = [p if e is not None else None for p, e in zip(_paths(batch), entries, strict=True)]
+    paths = [
+        p if e is not None and e["path"] is not None else None
+        for p, e in zip(_paths(batch), entries, strict=True)
+    ]
     if embed and any(d is None for d in data):
         raise GranumError("a sample without an image cannot be embedded")
     # The order of fields is that of the library: another one is no image to it.
     parts = [pa.array(data, pa.binary()), pa.array(paths, pa.string())]
-    missing = pa.array([d is None and p is None for d, p in zip(data, paths, strict=True)])
+    neither = [d is None and p is None for d, p in zip(data, paths, strict=True)]
+    missing = pa.array(neither, pa.bool_())
     return pa.StructArray.from_arrays(parts, fields=list(IMAGE), mask=missing)

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 PART_SAMPLES = 16_384
-PART_ANNOTATIONS = 131_072
+PART_ANNOTATIONS = 65_536
 
 
 @dataclass(slots=True)

@@ -553,7 +553,7 @@ def test_what_the_library_changed_is_read_by_name(tmp_path: Path, library: Any) 
     made["train"].to_parquet(tmp_path / "train.parquet")
     back = granum.read(tmp_path / "train.parquet", on_error="fail")
     assert_same(
-        rich().select([0]), back, ignore=["categories", "samples", "category", "source_id"]
+        rich().select([0]), back, ignore=["categories", "samples", "category", "attributes"]
     )
     assert back.counts("object") == {"cat": 2, "unused": 1, "scene/cat": 0}
 

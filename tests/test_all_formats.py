@@ -13,14 +13,21 @@ from granum.testing.suite import FormatSuite, Keeps
 
 MASKS = ("polygons", "rle")
 CLASSES = ("category", "supercategory")
+POINTS = "annotations.keypoints"
+FULL = {"holes": False, "always": ["crowd"]}
 
 LEAST: dict[str, tuple[Keeps, ...]] = {
     "coco": (
-        Keeps(("bbox", *CLASSES, "crowd", "score", "annotations.attributes", *MASKS)),
-        Keeps(("bbox", "category", "keypoints", "skeleton")),
+        Keeps(("bbox", *CLASSES, "crowd", "score", "annotations.attributes", *MASKS), limits=FULL),
+        Keeps(("bbox", "category", POINTS, "skeleton"), limits={"always": ["keypoints"]}),
         Keeps(("text",), ("caption",)),
     ),
-    "coco_panoptic": (Keeps(("bbox", *CLASSES, "map", "crowd", "isthing", "colour")),),
+    "coco_panoptic": (
+        Keeps(
+            ("bbox", *CLASSES, "map", "crowd", "isthing", "colour"),
+            limits={"always": ["map", "crowd"], "min_samples": 1},
+        ),
+    ),
     "hf": (
         Keeps(
             (
@@ -32,20 +39,26 @@ LEAST: dict[str, tuple[Keeps, ...]] = {
         ),
     ),
     "image_folder": (
-        Keeps(("category", "split"), ("label",)),
+        Keeps(("category", "split"), ("label",), limits={"max_annotations": 1}),
         Keeps(("category", "text", "split"), ("label", "caption")),
         Keeps(("bbox", "category", "split")),
     ),
     "voc": (
-        Keeps(
-            ("bbox", "category", "difficult", "truncated", "occluded", "split"),
-        ),
+        Keeps(("bbox", "category", "difficult", "truncated", "occluded", "split")),
         Keeps(("bbox", "category", "annotations.attributes", "parent")),
     ),
     "yolo": (
         Keeps(("bbox", "category", "split")),
-        Keeps(("polygons", "category", "split"), options={"task": "seg"}),
-        Keeps(("bbox", "category", "keypoints", "split"), options={"task": "pose"}),
+        Keeps(
+            ("polygons", "category", "split"),
+            options={"task": "seg"},
+            limits={"parts": 1, "holes": False, "always": ["polygons"]},
+        ),
+        Keeps(
+            ("bbox", "category", POINTS, "skeleton", "split"),
+            options={"task": "pose"},
+            limits={"always": ["keypoints"]},
+        ),
     ),
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,13 +34,10 @@ _KEYS = {
 """Keys of category records, and the columns that hold them."""
 
 _NONE = object()
-_HALF = re.compile("[\ud800-\udfff]")
 
 
 def _encoded(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    # Half of a surrogate pair has no UTF-8; escaped it can stay.
-    return text if text.isascii() or not _HALF.search(text) else json.dumps(value)
+    return json.dumps(value, ensure_ascii=False)
 
 
 class Document:

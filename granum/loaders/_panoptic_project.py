@@ -265,9 +265,20 @@ def kept_extra(extra: Mapping[str, Any], own: bool, row: Mapping[str, Any]) -> d
             now = row.get("crowd" if key == "iscrowd" else key)
             if type(value) is int and value not in (0, 1) and now is True:
                 out[key] = value
-        elif key in ("bbox", "attributes") and row.get(key) is None:
-            out[key] = value
+        elif key in ("area", "bbox", "score", "attributes"):
+            if row.get(key) is None or _same(value, row[key]):
+                out[key] = value
+        elif key in (FILLED, FORMS):
+            out[key] = value  # not as we write it
     return out
+
+
+def _same(value: Any, now: Any) -> bool:
+    """Whether a column says the same as a value that it could not hold exactly."""
+    if isinstance(value, list) and isinstance(now, list):
+        pairs = zip(value, now, strict=False)
+        return len(value) == len(now) and all(_same(v, n) for v, n in pairs)
+    return type(value) in (int, float) and isinstance(now, float) and float(value) == now
 
 
 def _with_extra(table: pa.Table, plan: Plan, dataset: Dataset) -> pa.Table:
@@ -276,7 +287,18 @@ def _with_extra(table: pa.Table, plan: Plan, dataset: Dataset) -> pa.Table:
         return table
     chosen = np.flatnonzero(np.asarray(texts.is_valid()))
     some = table.take(pa.array(chosen))
-    typed = ["crowd", "bbox", *FLAGS, "attributes", "category", "map", "origins", "extra"]
+    typed = [
+        "crowd",
+        "bbox",
+        "area",
+        "score",
+        *FLAGS,
+        "attributes",
+        "category",
+        "map",
+        "origins",
+        "extra",
+    ]
     listed = {n: column(some, n).to_pylist() for n in typed}
     things = column(dataset.categories, "isthing", tables.CATEGORIES).to_pylist()
     out = texts.to_pylist()

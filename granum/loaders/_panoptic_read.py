@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pyarrow as pa
 from msgspec import Raw
 
 from granum.errors import FormatError
+from granum.loaders._panoptic_records import Records, read_annotations
 from granum.loaders._panoptic_segments import Listed, segment_table
 from granum.loaders._panoptic_tree import (
     Folders,
@@ -29,8 +29,7 @@ from granum.loaders.base import Intake
 from granum.loaders.coco.categories import CategoryRows, read_categories
 from granum.loaders.coco.ids import IdIndex
 from granum.loaders.coco.images import Images
-from granum.loaders.coco.keys import extras, key_sets
-from granum.loaders.coco.records import IMAGE_KEYS, Array, Columns, read_records
+from granum.loaders.coco.records import IMAGE_KEYS, Array, read_records
 from granum.loaders.coco.scan import JsonFile
 from granum.loaders.reading import ImageFinder
 from granum.schema import rows, tables
@@ -41,11 +40,6 @@ from granum.store.parts import concat
 __all__ = ["HINT", "note_key", "read_panoptic"]
 
 LISTS = {"images", "annotations", "categories"}
-ANNOTATION = {
-    "image_id": IMAGE_KEYS["id"],
-    "file_name": IMAGE_KEYS["file_name"],
-    "segments_info": Raw,
-}
 
 HINT = "granum"
 """A top-level key of files that granum made: what their names and folders cannot tell (``split``,
@@ -74,7 +68,7 @@ class _File:
 
     file: JsonFile
     origin: int
-    columns: Columns
+    records: Records
     masks: str
     hint: dict[str, Any]
     samples: Array
@@ -84,11 +78,6 @@ class _File:
     listed: int = 0
     order: Array = field(default_factory=lambda: np.empty(0, np.int64))
     bounds: Array = field(default_factory=lambda: np.empty(0, np.int64))
-
-    @cached_property
-    def spans(self) -> tuple[Array, Array]:
-        """Where the segments of each record stand in the file."""
-        return self.columns.spans("segments_info")
 
 
 def read_panoptic(
@@ -138,11 +127,8 @@ class _Reader:
             raise FormatError(path, "no COCO panoptic file: it has neither images nor annotations")
         hint = _json(file, HINT, self.intake)
         hint = hint if isinstance(hint, dict) else {}
-        # A NaN in one segment is no fault of the others: it is looked for there, not here.
-        whole = replace(file, has_nan=False)
-        columns = read_records(whole, "annotations", ANNOTATION, self.intake)
-        names = columns.get("file_name").tolist()
-        first = next((n for n in names if type(n) is str), None)
+        records = read_annotations(file, self.intake)
+        first = next((n for n in records.file_name if type(n) is str), None)
         folder = mask_folder(self.tree, path, first)
         below = folder.relative_to(self.tree.map_root).as_posix()
         masks = "" if below == "." else f"{below}/"
@@ -150,22 +136,38 @@ class _Reader:
         origin = self.intake.source(
             name, "coco_panoptic", options={"prefix": prefix, "split": split, "masks": masks}
         )
-        records = read_records(file, "images", IMAGE_KEYS, self.intake)
+        columns = read_records(file, "images", IMAGE_KEYS, self.intake)
         samples = self.images.add(
-            records, file, origin, name, prefix, split, self.intake, self.finder
+            columns, file, origin, name, prefix, split, self.intake, self.finder
         )
+        self._attributes()
         categories = read_categories(file, self.intake, self.by_name)
-        item = _File(file, origin, columns, masks, hint, samples, samples, [], categories)
-        item.rows = self._rows(item, records.get("id"))
-        self._annotate(item, names, Folders(folder))
+        item = _File(file, origin, records, masks, hint, samples, samples, [], categories)
+        item.rows = self._rows(item, columns.get("id"))
+        self._annotate(item, Folders(folder))
         return item
+
+    def _attributes(self) -> None:
+        """``attributes`` of images that are no objects are kept as they are."""
+        images = self.images
+        for row, text in enumerate(images.attributes):
+            if text is not None and not text.startswith("{"):
+                images.attributes[row] = None
+                if text != "null":
+                    self._note(row, "attributes", json.loads(text))
+
+    def _note(self, row: int, key: str, value: Any) -> None:
+        """Put a value among the unknown keys of an image."""
+        extra = self.images.extra[row]
+        known = json.loads(extra) if isinstance(extra, str) else extra or {}
+        self.images.extra[row] = {**known, key: value}
 
     def _place_of(self, name: str, masks: str, hint: dict[str, Any]) -> tuple[str | None, str]:
         """Split and folder of images of a file, as it says or as the tree tells."""
         split = hint["split"] if _is(hint, "split", str | None) else split_of_name(name)
         if self.finder is not None and len(self.tree.files) == 1:
             return split, ""
-        if _is(hint, "images", str):
+        if _is(hint, "images", str) and (not hint["images"] or _stays_below(hint["images"])):
             return split, hint["images"]
         if not self.below:
             return split, ""
@@ -174,9 +176,8 @@ class _Reader:
 
     def _rows(self, item: _File, image_ids: Array) -> Array:
         """Sample row of each annotation record; faulty ones are reported."""
-        given = item.columns.get("image_id")
+        given, index = item.records.image_ids(), item.records.index
         found = IdIndex(image_ids).rows(given)
-        index = item.columns.indices().tolist()
         seen: set[int] = set()
         out = np.full(len(found), -1, np.int64)
         for i, at in enumerate(found.tolist()):
@@ -197,19 +198,17 @@ class _Reader:
     def _fault(self, item: _File, code: str, place: str, message: str) -> None:
         self.intake.fault(code, item.file.name, place, message)
 
-    def _annotate(self, item: _File, names: list[Any], folders: Folders) -> None:
+    def _annotate(self, item: _File, folders: Folders) -> None:
         """Note on each sample its annotation record: a second record of the same file."""
-        columns, images = item.columns, self.images
-        unknown = extras(columns, item.file, {"segments_info"})
-        keys = key_sets(columns)
-        index = columns.indices().tolist()
-        item.pngs = [""] * columns.n
+        records, images = item.records, self.images
+        index = records.index
+        item.pngs = [""] * len(records)
         for i, row in enumerate(item.rows.tolist()):
             if row < 0:
                 continue
             place = f"/annotations/{index[i]}"
             derived = png_name(images.key[row].removeprefix(self._prefix(item)))
-            name = names[i]
+            name = records.file_name[i]
             if type(name) is not str or not name:
                 self._fault(item, "missing-key", place, "the annotation has no file_name")
                 if self.intake.on_error != "fix":
@@ -225,17 +224,14 @@ class _Reader:
             if not folders.holds(name):
                 text = f"{item.pngs[i]} is not there"
                 self._fault(item, "file-missing", f"{place}/file_name", text)
-            notes = dict(unknown.rows.get(i, {}))
-            if name != derived and not _text(item, i).strip(b"[] \t\r\n"):
+            notes = dict(records.unknown.get(i, {}))
+            if name != derived and not records.segments(i).strip(b"[] \t\r\n"):
                 notes["file_name"] = name  # no segment's map tells the name
             if notes:
-                own = note_key(images.shapes[row][0])
-                extra = images.extra[row]
-                known = json.loads(extra) if isinstance(extra, str) else extra or {}
-                images.extra[row] = {**known, own: notes}
+                self._note(row, note_key(images.shapes[row][0]), notes)
             images.origins[row] = [*images.origins[row], item.origin]
             images.ordinal[row] = [*images.ordinal[row], index[i]]
-            images.shapes[row] = (*images.shapes[row], keys[i])
+            images.shapes[row] = (*images.shapes[row], records.keys[i])
 
     def _prefix(self, item: _File) -> str:
         return str(self.intake.sources[item.origin].options["prefix"])
@@ -274,10 +270,10 @@ class _Reader:
             yield Incoming(self.images.table(start, stop, self.intake), layers)
 
     def _segments(self, item: _File, at: Array, start: int, check_masks: bool) -> pa.Table:
-        index = item.columns.indices()[at].tolist()
+        index = [item.records.index[i] for i in at.tolist()]
         texts, counts = [], []
         for i, position in zip(at.tolist(), index, strict=True):
-            text = _text(item, i)
+            text = item.records.segments(i)
             try:
                 count = len(msgspec.json.decode(text, type=list[Raw])) if text else 0
             except msgspec.DecodeError:
@@ -306,14 +302,14 @@ class _Reader:
         """File and JSON pointer of a segment."""
         if not self._places:
             for item in self.files:
-                index = item.columns.indices()
                 for i in np.flatnonzero(item.rows >= 0).tolist():
-                    self._places[self.images.key[item.rows[i]], item.origin] = int(index[i])
+                    position = item.records.index[i]
+                    self._places[self.images.key[item.rows[i]], item.origin] = position
         origin = annotation.origins[0] if annotation.origins else 0
-        position = self._places.get((key, origin), "?")
+        at = self._places.get((key, origin), "?")
         segment = annotation.ordinal[0] if annotation.ordinal else "?"
         name = self.intake.sources[origin].path
-        return name, f"/annotations/{position}/segments_info/{segment}"
+        return name, f"/annotations/{at}/segments_info/{segment}"
 
     def note_sources(self) -> None:
         """What the files hold beside the records; how many segments they list."""
@@ -336,15 +332,6 @@ def complete(category: rows.Category) -> None:
     if extra.pop("granum_filled", None) == ["isthing"]:
         category.isthing = None
     category.extra = extra or None
-
-
-def _text(item: _File, i: int) -> bytes:
-    """The JSON text of an annotation's segments; empty where it has none."""
-    own = item.columns.own.get("segments_info", {})
-    if i in own:
-        return own[i]
-    starts, lengths = item.spans
-    return bytes(item.file.data[starts[i] : starts[i] + lengths[i]])
 
 
 def _json(file: JsonFile, key: str, intake: Intake) -> Any:

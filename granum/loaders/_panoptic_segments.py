@@ -8,16 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from msgspec import UNSET
 
 from granum.errors import GranumError
 from granum.loaders._panoptic_pixels import MAX_ID, counts_of, read_ids
+from granum.loaders._panoptic_records import marked
 from granum.loaders._panoptic_values import (
-    FILLED,
     attribute_texts,
     boxes,
+    fills,
     forms,
     maps,
     numbers,
@@ -35,8 +37,9 @@ from granum.schema.findings import Findings
 __all__ = ["Listed", "pixel_id", "segment_table"]
 
 SEGMENT = {
-    **{k: ANNOTATION_KEYS[k] for k in ("id", "category_id", "bbox", "area", "iscrowd")},
-    **{k: ANNOTATION_KEYS[k] for k in ("score", "attributes", *FLAGS)},
+    **{k: ANNOTATION_KEYS[k] for k in ("id", "category_id", "bbox", "iscrowd", "attributes")},
+    **dict.fromkeys(FLAGS, ANNOTATION_KEYS["iscrowd"]),
+    **dict.fromkeys(("area", "score"), int | float | None | msgspec.UnsetType),
     "isthing": ANNOTATION_KEYS["iscrowd"],
 }
 
@@ -84,9 +87,10 @@ class _Segments:
     def __init__(self, listed: Listed, categories: CategoryRows, intake: Intake) -> None:
         self.listed, self.categories, self.intake = listed, categories, intake
         self.starts = np.concatenate([[0], np.cumsum(listed.counts)])
-        span = {"segments": (0, len(listed.text))}
-        whole = listed.file
-        self.file = JsonFile(whole.path, whole.name, listed.text, span, whole.has_nan)
+        whole, text = listed.file, marked(listed.text)
+        span = {"segments": (0, len(text))}
+        has_nan = whole.has_nan or text != listed.text
+        self.file = JsonFile(whole.path, whole.name, text, span, has_nan)
         # The records were joined to one list: what is found there is told by its own place.
         apart = Intake(Findings(intake.findings.on_error, intake.findings.limit))
         self.c: Columns = read_records(self.file, "segments", SEGMENT, apart)
@@ -135,9 +139,7 @@ class _Segments:
         flags = {f: self._flag(f, None) for f in FLAGS if f in c.values}
         area = self._areas(pixel, check_masks)
         box = boxes(c, self.file, self.extra)
-        filled = {i: e.pop(FILLED) for i, e in self.extra.items() if FILLED in e}
-        for i, keys in filled.items():
-            keys = keys if isinstance(keys, list) else []
+        for i, keys in fills(self.extra).items():
             crowd[i] = None if "iscrowd" in keys else crowd[i]
             box[i] = None if "bbox" in keys else box[i]
         self._things(category)
@@ -158,7 +160,7 @@ class _Segments:
         out["crowd"] = pa.array(crowd, pa.bool_())
         out.update({f: pa.array(v, pa.bool_()) for f, v in flags.items()})
         if "score" in c.values:
-            out["score"] = pa.array(numbers(c.get("score")), pa.float64())
+            out["score"] = pa.array(numbers(c, "score", self.extra), pa.float64())
         out["attributes"] = attribute_texts(c, self.file, self.extra)
         out["shape"] = shapes(c, self.intake)
         texts = [
@@ -253,7 +255,7 @@ class _Segments:
         return [None if v is UNSET or v is None else bool(v) for v in listed]
 
     def _areas(self, pixel: Array, check_masks: bool) -> list[float | None]:
-        area = numbers(self.c.get("area"))
+        area = numbers(self.c, "area", self.extra)
         absent = np.array([v is None for v in area], bool)
         self.fault("missing-area", absent, lambda i: "no area", "", False)
         wanted = np.zeros(len(self.listed.counts), bool)

@@ -16,7 +16,17 @@ from granum.loaders.coco.records import Array, Columns
 from granum.loaders.coco.scan import JsonFile
 from granum.schema import tables
 
-__all__ = ["FILLED", "FORMS", "attribute_texts", "boxes", "forms", "maps", "numbers", "shapes"]
+__all__ = [
+    "FILLED",
+    "FORMS",
+    "attribute_texts",
+    "boxes",
+    "fills",
+    "forms",
+    "maps",
+    "numbers",
+    "shapes",
+]
 
 FILLED = "granum_filled"
 """A key of segments that granum made: the keys that it filled in for other tools (``bbox``,
@@ -43,9 +53,23 @@ class _Forms(msgspec.Struct):
     rle: _Rle | None = None
 
 
-def numbers(values: Array) -> list[float | None]:
-    """Numbers, None where absent."""
-    return [None if v is UNSET or v is None else float(v) for v in values.tolist()]
+def numbers(c: Columns, key: str, extra: Extra) -> list[float | None]:
+    """Numbers, None where absent; integers that no double holds go to ``extra`` too."""
+    out: list[float | None] = []
+    for i, v in enumerate(c.get(key).tolist()):
+        out.append(None if v is UNSET or v is None else float(v))
+        if type(v) is int and abs(v) > _EXACT:
+            extra.setdefault(i, {})[key] = v
+    return out
+
+
+def fills(extra: Extra) -> dict[int, list[Any]]:
+    """Which keys the writer filled in, taken out of ``extra``."""
+    given = {i: e[FILLED] for i, e in extra.items() if FILLED in e}
+    found = {i: v for i, v in given.items() if isinstance(v, list)}
+    for i in found:
+        del extra[i][FILLED]
+    return found
 
 
 def boxes(c: Columns, file: JsonFile, extra: Extra) -> list[Any]:

@@ -278,7 +278,7 @@ class _Rows:
         self, now: dict[str, Any], keys: Any, extra: dict[str, Any], value: int, pixels: _Pixels
     ) -> list[str]:
         """Give a record made anew what tools expect; returns what the dataset does not say."""
-        if keys is not None and FILLED not in keys:
+        if (keys is not None and FILLED not in keys) or FILLED in extra:
             return []
         filled = []
         if now["area"] is None:

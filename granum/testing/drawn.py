@@ -59,9 +59,12 @@ def _draw_annotation(plan: Plan, sample: rows.Sample, kind: str | None = None) -
     out = rows.Annotation(kind)
     out.annotation_id = plan.draw(st.integers(1, 1000).filter(lambda i: i not in plan.numbers))
     plan.numbers.append(out.annotation_id)
-    chosen = plan.subset(DRAWN)
+    chosen = plan.subset(DRAWN) | plan.always | {*USUAL[kind]}
     for column in DRAWN:
-        if plan.has("annotations", column) and (column in USUAL[kind] or column in chosen):
+        masked = out.polygons or out.rle or out.map
+        if plan.plain and column in ("polygons", "rle", "map") and masked:
+            continue
+        if column in chosen and plan.has("annotations", column):
             _fill(plan, out, column, sample)
     return out
 
@@ -100,7 +103,8 @@ def _fill(plan: Plan, out: rows.Annotation, column: str, sample: rows.Sample) ->
         case "subject" | "object" | "parent":
             setattr(out, column, -1)  # chosen when all ids are known
         case "source_id":
-            out.source_id = plan.one(["0", str(plan.numbers[-1]), "00ab"][: 3 - 2 * plan.plain])
+            own = str(plan.numbers[-1])
+            out.source_id = own if plan.plain else plan.one(["0", own, "00ab"])
         case _:
             setattr(out, column, plan.one(values.ANNOTATION_COLUMNS[column]))
 
@@ -139,23 +143,25 @@ def _rle(plan: Plan, sample: rows.Sample) -> rows.Rle:
 
 
 def _map(plan: Plan, sample: rows.Sample) -> rows.LabelMap:
-    encoding = plan.one(["index", "rgb24", "ade", "nonzero", "greater"][: 5 - 3 * plan.plain])
+    if plan.plain:  # one map per sample, one value per annotation
+        name = f"maps/{sample.key.rpartition('.')[0]}.png"
+        return rows.LabelMap(name, None, "rgb24", 70 * len(plan.numbers))
+    encoding = plan.one(["index", "rgb24", "ade", "nonzero", "greater"])
     value = None if encoding in ("nonzero", "greater") else plan.one(values.MAP_VALUES)
     out = rows.LabelMap(f"maps/{encoding}/{sample.key}.png", None, encoding, value)
-    if not plan.plain:
-        if plan.one([False, False, True]):
-            out.path, out.bytes = None, png(sample.width or 5, sample.height or 4, value or 1)
-        if encoding == "greater":
-            out.threshold = plan.one([0.0, 127.5])
-        if value is not None and plan.one([False, False, True]):
-            out.value, out.space = None, plan.one([None, "object"])
-        out.digest = plan.one([None, None, "d41d8cd98f00b204e9800998ecf8427e"])
+    if plan.one([False, False, True]):
+        out.path, out.bytes = None, png(sample.width or 5, sample.height or 4, value or 1)
+    if encoding == "greater":
+        out.threshold = plan.one([0.0, 127.5])
+    if value is not None and plan.one([False, False, True]):
+        out.value, out.space = None, plan.one([None, "object"])
+    out.digest = plan.one([None, None, "d41d8cd98f00b204e9800998ecf8427e"])
     return out
 
 
 def _keypoints(plan: Plan, out: rows.Annotation, width: float, height: float) -> list[float]:
     named = None if out.category is None else plan.categories[out.category].keypoints
-    n = len(named) if named else plan.one([1, 2])
+    n = len(named) if named else 2 if plan.plain else plan.one([1, 2])
     pool = values.LOW if plan.plain else values.FRACTIONS
     found: list[float] = []
     for _ in range(n):
@@ -166,9 +172,14 @@ def _keypoints(plan: Plan, out: rows.Annotation, width: float, height: float) ->
 
 
 def draw_references(plan: Plan, annotations: list[rows.Annotation]) -> None:
-    """Give each reference an annotation that is there."""
-    for annotation in annotations:
-        others = [a.annotation_id for a in annotations if a is not annotation]
+    """Give each reference an annotation that is there (plain: in the same list, no chains)."""
+    for i, annotation in enumerate(annotations):
+        among = annotations[:i] if plan.plain else annotations
+        others = [
+            a.annotation_id
+            for a in among
+            if a is not annotation and not (plan.plain and a.parent is not None)
+        ]
         for name in ("subject", "object", "parent"):
             if getattr(annotation, name) == -1:
                 setattr(annotation, name, plan.one(others) if others else None)

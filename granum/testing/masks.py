@@ -14,6 +14,8 @@ from granum.store.media import read_map
 
 __all__ = ["FORMS", "remade"]
 
+Mask = npt.NDArray[np.bool_]
+
 FORMS = ("rle", "map", "polygons")
 """In the order in which they count."""
 
@@ -22,15 +24,19 @@ def remade(
     form: str, a: dict[str, Any], b: dict[str, Any], size: tuple[int, int] | None, roots: Any
 ) -> bool:
     """Whether the mask that ``a`` has as ``form`` is in ``b`` in another form, pixel by pixel; or,
-    where ``b`` alone has that form, whether it is made of a form that ``a`` had.
+    where ``b`` alone has that form, whether it is made of a form that ``a`` had. Label maps may
+    also be other maps of the same pixels.
 
     Args:
-        form: ``polygons``, ``rle`` or ``map``; one of the rows lacks it.
+        form: ``polygons``, ``rle`` or ``map``; one of the rows lacks it, or it is ``map``.
         a: a row, in pixels.
         b: another.
         size: (width, height) of the sample.
         roots: where the label maps of ``a`` and of ``b`` lie.
     """
+    if form == "map" and a.get(form) is not None and b.get(form) is not None:
+        before, after = _pixels(form, a[form], roots[0]), _pixels(form, b[form], roots[1])
+        return _equal(before, after)
     if b.get(form) is not None:
         return any(
             remade(f, a, b, size, roots) for f in FORMS if a.get(f) is not None and f != form
@@ -38,19 +44,22 @@ def remade(
     new = [f for f in FORMS if b.get(f) is not None and a.get(f) is None]
     if size is None or not new or a.get(form) is None:
         return False
-    before = _pixels(form, a[form], size, roots[0])
-    after = [_pixels(f, b[f], size, roots[1]) for f in new]
-    return before is not None and any(x is not None and np.array_equal(before, x) for x in after)
+    before = _pixels(form, a[form], roots[0], size)
+    return any(_equal(before, _pixels(f, b[f], roots[1], size)) for f in new)
 
 
-def _pixels(
-    form: str, value: Any, size: tuple[int, int], root: str | None
-) -> npt.NDArray[np.bool_] | None:
+def _equal(a: Mask | None, b: Mask | None) -> bool:
+    return a is not None and b is not None and np.array_equal(a, b)
+
+
+def _pixels(form: str, value: Any, root: str | None, size: tuple[int, int] = (0, 0)) -> Mask | None:
     width, height = size
     if form == "polygons":
         return rasterize(value, height, width)
     if form == "rle":
         return rle_decode(value["size"], value["counts"])
+    if value["value"] is None and value["encoding"] not in ("nonzero", "greater"):
+        return None  # a whole map: its values are classes, not one mask
     try:
         return read_map(LabelMap(**value), root)
     except GranumError:

@@ -94,11 +94,11 @@ def with_maps(dataset: Dataset, folder: Path) -> Dataset:
 
 
 def _striped(size: tuple[int, int], listed: list[tuple[str, int]]) -> bytes:
-    """A map with a horizontal stripe for each value, as far as there are rows."""
+    """A map with as many pixels of each value, row by row."""
     width, height = size
     values = sorted({v for _, v in listed})
-    rows = np.asarray(values, np.int64)[np.arange(height) * len(values) // height]
-    grid = np.repeat(rows[:, None], width, axis=1)
+    place = np.arange(height * width) * len(values) // (height * width)
+    grid = np.asarray(values, np.int64)[place].reshape(height, width)
     if listed[0][0] == "rgb24":
         pixels = np.stack([grid & 255, grid >> 8 & 255, grid >> 16 & 255], axis=-1)
     elif listed[0][0] == "ade":

@@ -25,6 +25,7 @@ class Plan:
     plain: bool
     parts: int
     holes: bool
+    always: frozenset[str] = frozenset()
     categories: list[rows.Category] = field(default_factory=list)
     groups: list[rows.Group] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)

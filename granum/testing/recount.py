@@ -36,6 +36,8 @@ def recount(
     p, b = side(promised, known), side(back, known)
     layer = before.meta.layer
     b.rename(back.meta.layer, layer)
+    if "layers" not in format_.keeps:
+        p.layers = {n: v for n, v in p.layers.items() if n == layer}
     # A reference is kept if it leads to where its annotation went.
     positions, tracks = p.positions(), p.tracks()
     a.resolve(positions, tracks)
@@ -48,7 +50,9 @@ def recount(
     roots = [d.meta.map_root or d.meta.media_root for d in (before, back)]
 
     def same_mask(form: str, x: Row, y: Row) -> bool:
-        return y.get(form) is None and remade(form, x, y, known.get(x["key"]), roots)
+        return (form == "map" or y.get(form) is None) and remade(
+            form, x, y, known.get(x["key"]), roots
+        )
 
     wrong: list[str] = []
     for row in report.rows:
@@ -100,9 +104,9 @@ def _wrong(
         if value is None:
             continue
         away = 0.0 if row.column == "*" and y is not None else gap(value, found)
-        within = bool(0 < away <= tolerance)
+        within = y is not None and bool(0 < away <= tolerance)
         if away and y is not None and row.column in FORMS:
-            within = within or same_mask(row.column, x, y)
+            within = (within and row.column != "map") or same_mask(row.column, x, y)
         for i, counts in enumerate((True, away == 0, within)):
             counted[i] += counts
     said = [row.total, row.kept, row.changed]

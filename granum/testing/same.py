@@ -167,9 +167,13 @@ class _Comparison:
             if not self.wanted(table, name):
                 continue
             away = gap(a.get(name), b.get(name))
-            if away and name in FORMS and (a.get(name) is None or b.get(name) is None):
-                away = 0.0 if remade(name, a, b, size, self.roots) else away
-            if away and away > self.tolerance.get(name, 0.0):
+            within = self.tolerance.get(name, 0.0)
+            if away and name in FORMS:
+                alone = a.get(name) is None or b.get(name) is None
+                if (alone or name == "map") and remade(name, a, b, size, self.roots):
+                    away = 0.0
+                within = 0.0 if name == "map" else within
+            if away and away > within:
                 by = "" if away == float("inf") else f" (by {away:.3g})"
                 yield f"{title}, {name}: {_short(a.get(name))} became {_short(b.get(name))}{by}"
 

@@ -43,6 +43,7 @@ def datasets(
     plain: bool = False,
     parts: int = 3,
     holes: bool = True,
+    always: Collection[str] = (),
     keys: Collection[str] | None = None,
     splits: Collection[str | None] | None = None,
 ) -> Dataset:
@@ -57,15 +58,25 @@ def datasets(
         max_annotations: at most so many annotations in a sample.
         min_samples: at least so many samples.
         plain: only what is usual: sizes known, pixels, boxes and categories for all objects,
-            everything inside the image, simple texts and keys, scalar attributes.
+            everything inside the image, a mask in one form only, parents one level deep in the same
+            sample, simple texts and keys, scalar attributes.
         parts: at most so many parts in a polygon.
         holes: whether polygons have holes.
+        always: columns that every annotation has, beside those that its kind makes usual.
         keys: keys of samples to choose from.
         splits: splits to choose from.
     """
     # ``columns`` are kept as they are: a raw column is narrower than the name it goes by.
     wanted = None if columns is None else frozenset(columns)
-    plan = Plan(draw, wanted, tuple(sorted(kinds or tables.ANNOTATION_KINDS)), plain, parts, holes)
+    plan = Plan(
+        draw,
+        wanted,
+        tuple(sorted(kinds or tables.ANNOTATION_KINDS)),
+        plain,
+        parts,
+        holes,
+        frozenset(always),
+    )
     if not plain and plan.flag():  # a random choice of the columns, so that each is alone at times
         few = {f"annotations.{n}" for n in plan.subset(DRAWN)}
         others = {
@@ -92,7 +103,9 @@ def datasets(
         if not plain and _named(wanted, "layers") and plan.one([False, False, True]):
             sample.layers = {plan.one(values.LAYERS): draw_annotations(plan, sample, 2, layer=True)}
     whole = draw_whole(plan)
-    draw_references(plan, [*(a for s in samples for a in _all_of(s)), *whole])
+    together = [[a for s in samples for a in _all_of(s)] + whole]
+    for listed in [_all_of(s) for s in samples] if plain else together:
+        draw_references(plan, listed)
     return Dataset.from_rows(samples, plan.categories, plan.groups, group_annotations=whole)
 
 
@@ -180,7 +193,11 @@ def _draw_groups(plan: Plan) -> None:
 def _draw_sample(
     plan: Plan, key: str, number: int, splits: Collection[str | None] | None
 ) -> rows.Sample:
-    sample = rows.Sample(key, rows.Media(path=key), *plan.one(values.SIZES))
+    sample = rows.Sample(
+        key,
+        rows.Media(path=key),
+        *plan.one(values.SIZES if plan.plain else [*values.SIZES, values.TINY]),
+    )
     if not plan.plain:
         match plan.one(["size", "size", "no size", "width", "relative", "relative no size"]):
             case "no size":

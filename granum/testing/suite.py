@@ -180,8 +180,10 @@ class FormatSuite:
         for needed in self.least:
 
             def test(dataset: Dataset) -> None:
-                options = needed.options  # noqa: B023 (run at once)
-                self.check(dataset, tmp_path, must_keep=True, **options)
+                try:
+                    self.check(dataset, tmp_path, must_keep=True, **needed.options)  # noqa: B023
+                except AssertionError as error:
+                    raise AssertionError(f"{needed}: {error}") from error  # noqa: B023
 
             self.drawn(test, self.ordinary(needed, needed.limits))
 

@@ -41,7 +41,8 @@ POINT_NAMES = ["nose", "left eye", "tail"]
 SPLITS = ["train", "val", "test"]
 LAYERS = ["predictions", "annotator B", "модель"]
 GROUP_KEYS = ["video 1", "pairs/ü", "0"]
-SIZES = [(20, 10), (7, 9), (64, 48), (1, 1), (33, 17)]
+SIZES = [(20, 10), (7, 9), (64, 48), (33, 17)]
+TINY = (1, 1)
 
 FRACTIONS = [0.0, 0.25, 0.5, 1 / 3, 0.1, 0.7071067811865476, 1.0, 1e-7, 0.875, -0.05, 1.1]
 LOW = [0.0, 0.25, 0.125, 1 / 3, 0.1, 0.0625, 0.31830988618379067]

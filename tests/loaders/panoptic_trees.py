@@ -10,6 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+import granum
+from granum.schema.findings import Findings, OnError
+from granum.store.dataset import Dataset
+
 Json = Any
 Ids = npt.NDArray[np.int64]
 
@@ -89,7 +93,7 @@ def save(path: Path, made: Json, folder: str | None = None) -> Path:
     for annotation in [] if isinstance(made, str) else made["annotations"]:
         ids = np.zeros((4, 6), np.int64)
         for k in range(len(annotation["segments_info"])):
-            ids[:, k] = k + 1
+            ids[:, k % 6] = k + 1
         put(home / annotation["file_name"], ids)
     return path
 
@@ -133,6 +137,13 @@ def load(path: Path) -> dict[str, list[tuple[str, int, int, list[int], int]]]:
             for s in annotation["segments_info"]
         ]
     return out
+
+
+def read(path: Path, on_error: OnError = "fail", **options: Any) -> tuple[Dataset, Findings]:
+    """What our reader makes of a path, and what it found wrong."""
+    findings = Findings()
+    dataset = granum.read(path, "coco_panoptic", on_error=on_error, findings=findings, **options)
+    return dataset, findings
 
 
 def files(root: Path) -> dict[str, bytes]:

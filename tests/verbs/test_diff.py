@@ -338,6 +338,23 @@ def test_references_and_tracks_that_mean_something_else() -> None:
     assert report.annotations.examples["changed"][0]["key"] == "b"
 
 
+def test_annotations_in_another_order_do_not_mix_up_tracks() -> None:
+    def frames(order: int, *tracks: int) -> Dataset:
+        pair = [box(0, track=tracks[0]), box(60, track=tracks[1])]
+        return dataset(sample("a", *pair[::order]), sample("b", *pair))
+
+    assert diff(frames(1, 1, 2), frames(-1, 11, 12)).same
+
+
+def test_zero_is_zero() -> None:
+    def scored(*scores: float) -> Dataset:
+        return dataset(sample("a", *(Annotation("label", category=0, score=s) for s in scores)))
+
+    report = diff(scored(0.0, 0.5), scored(0.5, -0.0))
+    assert report.same
+    assert report.matched == {"content": 2}
+
+
 # ---------------------------------------------------------------------- masks, units, tolerance
 
 

@@ -207,16 +207,18 @@ def test_references_to_dropped_annotations_are_cleared() -> None:
         thing(0, annotation_id=1),
         thing(1, annotation_id=2, parent=1),
         Annotation("relation", category=1, annotation_id=3, subject=1, object=2),
-        deeper=[thing(1, annotation_id=4, parent=1)],
+        thing(1, annotation_id=6, parent=5),
+        deeper=[thing(1, annotation_id=4, parent=1), thing(0, annotation_id=5)],
     )
     mapped, counts = apply_map(d, {"a": None})
     table = mapped.annotations(["parent", "subject", "object"])
     assert table.to_pylist() == [
         {"parent": None, "subject": None, "object": None},
         {"parent": None, "subject": None, "object": 2},
+        {"parent": None, "subject": None, "object": None},  # it was of another layer
     ]
     assert mapped.annotations(["parent"], "deeper")["parent"].to_pylist() == [None]
-    assert counts.references_cleared == 3
+    assert counts.references_cleared == 4
 
 
 def test_a_part_that_is_absent_does_not_make_the_whole_absent() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from granum.errors import FormatError
+from granum.loaders.yolo.tree import stem
 from granum.schema import rows, tables
 
 __all__ = ["NOTES", "Notes", "dump_yaml", "read_notes"]
@@ -34,6 +35,7 @@ class Notes:
         images: a list of all images in order.
         splits: name and folders of each; the name is None for samples without a split.
         below: folders whose images have their path below it as key.
+        bare: without the suffix.
         keys: keys of images that are neither that nor the path itself.
         categories: all classes, those of other label spaces than objects too.
     """
@@ -45,6 +47,7 @@ class Notes:
     images: str | None = None
     splits: list[tuple[str | None, list[str]]] = field(default_factory=list)
     below: list[str] = field(default_factory=list)
+    bare: bool = False
     keys: dict[str, str] = field(default_factory=dict)
     categories: list[rows.Category] = field(default_factory=list)
 
@@ -53,7 +56,10 @@ class Notes:
         if path in self.keys:
             return self.keys[path]
         folder = "/".join(path.split("/", 2)[:2])
-        return path[len(folder) + 1 :] if folder in self.below else path
+        if folder not in self.below:
+            return path
+        name = path[len(folder) + 1 :]
+        return stem(name) if self.bare else name
 
     def classes(self) -> list[str]:
         """Names of the classes that labels have."""
@@ -96,7 +102,7 @@ def read_notes(path: Path, record: Any) -> Notes:
 
     require(isinstance(record, dict) and record.get("format") == FORMAT, "format")
     known = {f.name: record[f.name] for f in fields(Notes) if record.get(f.name) is not None}
-    for name in ("boxes", "closed", "marked"):
+    for name in ("boxes", "closed", "marked", "bare"):
         require(isinstance(known.get(name, True), bool), name)
     for name in ("task", "images"):
         require(isinstance(known.get(name, ""), str), name)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 __all__ = ["Lines", "join", "ragged", "tokenize"]
 
@@ -130,7 +131,5 @@ def ragged(first: Ints, count: Ints) -> Ints:
 
 def join(columns: Sequence[pa.Array]) -> pa.Array:
     """Rows of text: the given columns with blanks between, nulls left out, ``\\n`` at the end."""
-    import pyarrow.compute as pc
-
     rows = pc.binary_join_element_wise(*columns, " ", null_handling="skip")
     return pc.binary_join_element_wise(rows, "", "\n")

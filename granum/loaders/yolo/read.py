@@ -19,7 +19,7 @@ from granum.loaders.yolo.parse import Floats, Ints, Lines, Mask, ragged, tokeniz
 from granum.schema import rows, tables
 from granum.store.builder import Incoming
 
-__all__ = ["Classes", "Reader", "media_column", "read_text", "samples_table"]
+__all__ = ["Classes", "Reader", "read_text"]
 
 SLACK = 0.01
 """How far a coordinate may leave 0..1 unremarked; trainers tolerate as much."""
@@ -62,8 +62,7 @@ class Classes:
                 if category.space in (None, "object"):
                     self.rows[ids[len(self.rows)]] = row
             return
-        repeated = len(set((config.names or {}).values())) < len(ids)
-        if repeated:
+        if len(set((config.names or {}).values())) < len(ids):
             message = "two classes have one name; their ids tell them apart"
             intake.fault("duplicate-category-name", config.file, "names", message)
         for i in ids:
@@ -107,9 +106,8 @@ class Reader:
         self.root, self.items, self.intake = root, items, intake
         files = [name for name in items.labels if name is not None]
         step = max(1, len(files) // LOOKED_AT)
-        self.kind: Kind = decide(
-            task, config, tokenize([read_text(root / f) for f in files[::step]])
-        )
+        sample = tokenize([read_text(root / name) for name in files[::step]])
+        self.kind: Kind = decide(task, config, sample)
         self.classes = Classes(config, intake)
         self.notes = config.notes
 
@@ -124,7 +122,7 @@ class Reader:
                 texts.append(b"" if name is None else read_text(self.root / name))
                 size += len(texts[-1])
             stop = start + len(texts)
-            samples = samples_table(self.items, start, stop, "relative")
+            samples = _samples(self.items, start, stop)
             layer = self.annotations(tokenize(texts), names[start:stop])
             yield Incoming(samples, {tables.DEFAULT_LAYER: layer})
             start = stop
@@ -234,11 +232,10 @@ class Reader:
             columns.update(self._points(lines))
         if trailing.any():
             last = values[lines.first + lines.count - 1]
-            kept = pa.array(~trailing)
             if kind.tracks:
-                columns["track"] = pa.array(last.astype(np.int64), mask=np.asarray(kept))
+                columns["track"] = pa.array(last.astype(np.int64), mask=~trailing)
             else:
-                columns["score"] = pa.array(last, mask=np.asarray(kept))
+                columns["score"] = pa.array(last, mask=~trailing)
         return pa.table(columns)
 
     def _points(self, lines: Lines) -> dict[str, pa.Array]:
@@ -285,7 +282,7 @@ def _repeated(lines: Lines) -> Ints:
     return np.array(sorted(b for a, b in pairs if np.array_equal(row(a), row(b))), np.int64)
 
 
-def media_column(paths: Sequence[str | None]) -> pa.Array:
+def _media(paths: Sequence[str | None]) -> pa.Array:
     """Media by path."""
     kind = tables.SAMPLES.field("media").type
     path = pa.array(paths, pa.string())
@@ -294,7 +291,7 @@ def media_column(paths: Sequence[str | None]) -> pa.Array:
     )
 
 
-def samples_table(items: Items, start: int, stop: int, unit: str) -> pa.Table:
+def _samples(items: Items, start: int, stop: int) -> pa.Table:
     """The samples of some items."""
     n = stop - start
     return pa.table(
@@ -302,9 +299,9 @@ def samples_table(items: Items, start: int, stop: int, unit: str) -> pa.Table:
             "key": pa.array(items.keys[start:stop], pa.string()),
             "origins": arrays.ones(np.zeros(n, np.int64), pa.int16()),
             "ordinal": arrays.ones(np.arange(start, stop), pa.int64()),
-            "media": media_column(items.media[start:stop]),
+            "media": _media(items.media[start:stop]),
             "media_kind": arrays.dictionary("image", n),
-            "unit": arrays.dictionary(unit, n),
+            "unit": arrays.dictionary("relative", n),
             "split": pa.array(items.splits[start:stop], pa.string()).dictionary_encode(),
         }
     )

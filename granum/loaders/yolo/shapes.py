@@ -156,9 +156,8 @@ def _rings(plan: Plan, table: pa.Table, size: Floats) -> tuple[dict[str, pa.Arra
     tells it from the others; else a mask in its place would seem to be kept: it is left out.
     """
     coords, count, held = single_rings(table, 8 if plan.task == "obb" else None)
-    coords, count, good = _fractions(
-        table, size, coords, count, held, _box_rings(table, held, plan)
-    )
+    others = _box_rings(table, held, plan)
+    coords, count, good = _fractions(table, size, coords, count, held, others)
     boxed = arrays.upright(coords, count, plan.task) & plan.closed
     rings = coords[np.repeat(~boxed, count)], count[~boxed]
     made = {"polygons": arrays.polygon_column(*rings, ~boxed)}

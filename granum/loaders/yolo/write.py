@@ -53,23 +53,23 @@ class Places:
         self.images: list[str] = []
         self.labels: list[str] = []
         self.folders: dict[str | None, dict[str, None]] = {}
-        self.keys: dict[str, str] = {}
-        self.below = [f"images/{name}" for name in default.values()]
-        notes = Notes(below=self.below)
-        taken: set[str] = set()
-        for key, name, split, path in zip(keys, cleaned, splits, paths, strict=True):
-            name = _with_suffix(name, path)
+        below: dict[str, None] = {}
+        taken, added = (_Taken(), _Taken()), 0
+        for name, split, path in zip(cleaned, splits, paths, strict=True):
+            name = _with_suffix(plain := name, path)
+            added += name is not plain
             folder = "/".join(name.split("/", 2)[:2])
             if name.count("/") < 2 or owners.get(folder) != {split}:
                 folder = f"images/{default[split]}"
                 name = f"{folder}/{name}"
+                below[folder] = None
             name, label = _apart(name, folder, taken)
-            taken.add(label)
             self.images.append(name)
             self.labels.append(label)
             self.folders.setdefault(split, {})[folder] = None
-            if notes.key(name) != key:
-                self.keys[name] = key
+        self.below, self.bare = list(below), 2 * added > len(keys)
+        key_of = Notes(below=self.below, bare=self.bare).key
+        self.keys = {n: k for n, k in zip(self.images, keys, strict=True) if key_of(n) != k}
 
     def entries(self) -> dict[str, str | list[str]]:
         """What ``data.yaml`` says of splits, the usual ones first."""
@@ -127,12 +127,40 @@ def _owners(
     return of
 
 
-def _apart(name: str, folder: str, taken: set[str]) -> tuple[str, str]:
-    """``name`` and its label file; in a folder more where that would be another image's too."""
+class _Taken:
+    """Files that will be written, and the folders that they need."""
+
+    def __init__(self) -> None:
+        self.files: set[str] = set()
+        self.folders: set[str] = set()
+
+    def free(self, path: str) -> bool:
+        """Whether a file can be there."""
+        if path in self.files or path in self.folders:
+            return False
+        folder = path.rpartition("/")[0]
+        return folder in self.folders or self.files.isdisjoint(_above(path))
+
+    def add(self, path: str) -> None:
+        self.files.add(path)
+        if path.rpartition("/")[0] not in self.folders:
+            self.folders.update(_above(path))
+
+
+def _above(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:i]) for i in range(1, len(parts))]
+
+
+def _apart(name: str, folder: str, taken: tuple[_Taken, _Taken]) -> tuple[str, str]:
+    """``name`` and its label file; in a folder more where either would be another image's."""
+    images, labels = taken
     label, below, n = label_path(name), name.removeprefix(f"{folder}/"), 2
-    while label in taken:
+    while not (labels.free(label) and images.free(name)):
         name = f"{folder}/_{n}/{below}"
         label, n = label_path(name), n + 1
+    images.add(name)
+    labels.add(label)
     return name, label
 
 
@@ -231,6 +259,7 @@ def write_tree(dataset: Dataset, out: Out, plan: Plan, places: Places) -> None:
         images=LIST,
         splits=[(split, list(folders)) for split, folders in places.folders.items()],
         below=places.below,
+        bare=places.bare,
         keys=places.keys,
         categories=listed,
     )
@@ -242,8 +271,10 @@ def _flips(dataset: Dataset, categories: list[rows.Category], points: int) -> li
     """For each point the one that it becomes in a mirror: by names with left and right."""
     for source in rows.sources_from_table(dataset.sources):
         told = source.top.get("flip_idx") if isinstance(source.top, dict) else None
-        if source.format == "yolo" and isinstance(told, list) and len(told) == points:
-            return [int(i) for i in told]
+        if source.format == "yolo" and isinstance(told, list):
+            flips = [int(i) for i in told if isinstance(i, str) and i.isdigit()]
+            if sorted(flips) == list(range(points)):
+                return flips
     names = next((c.keypoints for c in categories if c.keypoints), None)
     if names is None or len(names) != points:
         return None

@@ -51,6 +51,7 @@ class Records:
     unknown: dict[int, dict[str, Any]] = field(default_factory=dict)
     _spans: list[tuple[int, int]] = field(default_factory=list)
     _own: dict[int, bytes] = field(default_factory=dict)
+    _sets: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -153,5 +154,6 @@ def _append(out: Records, position: int, values: dict[str, Any], base: int, mend
         out.unknown[len(out)] = unknown
     out.image_id.append(values.get("image_id", UNSET))
     out.file_name.append(values.get("file_name", UNSET))
-    out.keys.append(tuple(sorted(values)))
+    keys = tuple(sorted(values))
+    out.keys.append(out._sets.setdefault(keys, keys))
     out.index.append(position)

@@ -118,6 +118,8 @@ class Format:
             ``schema.losses.NAMES``).
         tolerance: per column, how far a value may move: pixels, or the column's own unit.
         single: suffixes that make the target one file instead of a folder.
+        ordered: whether samples, and the annotations of a sample, come back in order (None: where
+            ``record`` is kept).
         media_is_data: the format is made of the images themselves, so writing it needs a media
             mode other than ``none``.
         media_note: said after writing labels without images, where users expect them beside.
@@ -131,6 +133,7 @@ class Format:
     keeps: ClassVar[frozenset[str]] = frozenset()
     tolerance: ClassVar[Mapping[str, float]] = {}
     single: ClassVar[tuple[str, ...]] = ()
+    ordered: ClassVar[bool | None] = None
     media_is_data: ClassVar[bool] = False
     media_note: ClassVar[str | None] = None
     extra: ClassVar[str | None] = None

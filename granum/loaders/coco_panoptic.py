@@ -14,9 +14,10 @@ iscrowd``. PNGs are RGB; a pixel belongs to segment R + 256 G + 65536 B, 0 is VO
 
 A segment is an object whose mask is a label map (``rgb24``). Reading and writing back gives equal
 JSON and the same PNGs. On writing, every object needs a mask (of any form) and a category, and
-masks of one image must not share a pixel: the later one is lost. What COCO's tools need and the
-dataset does not say (``bbox`` from the mask, ``iscrowd: 0``, ``isthing: 1``) is filled in and
-listed under ``granum_filled``, and read back as absent.
+masks of one image must not share a pixel: the later one is lost. Of several forms of a mask the
+label map (else RLE, else polygons) is painted, the others stand under ``granum_mask``. What COCO's
+tools need and the dataset does not say (``bbox`` from the mask, ``iscrowd: 0``, ``isthing: 1``) is
+filled in and listed under ``granum_filled``, and read back as absent.
 
 Spec: https://cocodataset.org/#format-data and cocodataset/panopticapi.
 """

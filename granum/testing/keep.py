@@ -169,7 +169,7 @@ class _Check:
             back,
             tolerance=self.format.tolerance,
             ignore=NOT_DATA,
-            ordered="record" in self.format.keeps,
+            ordered=_ordered(self.format),
         )
         _none(found, f"{name} wrote without refusing, but read back:")
         _require(not report.lost_names(), f"{name} lost {report.lost_names()} without refusing")
@@ -191,7 +191,7 @@ class _Check:
             *(() if "group" in keeps else ["groups"]),
             *(() if "layers" in keeps else ["layers"]),
         }
-        found = differences(promised, back, ignore=ignore, ordered="record" in keeps)
+        found = differences(promised, back, ignore=ignore, ordered=_ordered(self.format))
         _none(found, f"{name} promised (project) something else than it read back:")
         wrong = recount(report, self.format, self.dataset, promised, back)
         _none(wrong, f"{name} accounts for something else than it read back:")
@@ -219,3 +219,8 @@ def _nothing_in(*folders: Path) -> None:
 def _only(target: Path) -> None:
     beside = [p.name for p in target.parent.iterdir() if p != target]
     _require(not beside, f"beside {target.name} it left {beside}")
+
+
+def _ordered(format_: Format) -> bool:
+    """Whether the format promises the order of rows."""
+    return "record" in format_.keeps if format_.ordered is None else format_.ordered

@@ -12,9 +12,10 @@ from typing import Any, ClassVar, get_args
 from granum.errors import ExistsError, GranumError, MissingExtraError, UsageError
 from granum.loaders.base import Format, formats
 from granum.loaders.reading import sniff
-from granum.loaders.writing import write_dataset
+from granum.loaders.writing import account, write_dataset
+from granum.schema import tables
 from granum.schema.findings import OnError
-from granum.schema.losses import KINDS, LossReport
+from granum.schema.losses import KINDS, NAMES, LossReport
 from granum.store.dataset import Dataset
 from granum.store.out import Out
 from granum.testing.junk import CORRUPTIONS, junk
@@ -108,9 +109,10 @@ class FormatSuite:
         allow_loss: Collection[str] = ("all",),
         overwrite: bool = False,
         dry_run: bool = False,
+        media: str | None = None,
         **options: Any,
     ) -> LossReport:
-        media = self.media or ("copy" if self.format.media_is_data else "none")
+        media = media or self.media or ("copy" if self.format.media_is_data else "none")
         target.parent.mkdir(parents=True, exist_ok=True)
         given = {**self.write_options, **(self.least[0].options if self.least else {}), **options}
         return write_dataset(
@@ -135,11 +137,9 @@ class FormatSuite:
             self.name,
             dataset,
             folder,
-            target=self.target,
-            media=self.media,
             must_keep=must_keep,
             read_options=self.read_options,
-            **{**self.write_options, **options},
+            **{"target": self.target, "media": self.media, **self.write_options, **options},
         )
 
     def drawn(self, test: Callable[[Dataset], None], strategy: Any) -> None:
@@ -189,11 +189,23 @@ class FormatSuite:
 
     def test_keeps_are_known(self) -> None:
         """``keeps`` and ``tolerance`` speak of names that there are."""
-        from granum.schema.losses import NAMES
-        from granum.schema.tables import ANNOTATIONS
-
         assert self.format.keeps <= NAMES
-        assert set(self.format.tolerance) <= set(ANNOTATIONS.names)
+        assert set(self.format.tolerance) <= {*tables.ANNOTATIONS.names}
+
+    def test_keeps_are_kept(self, tmp_path: Path) -> None:
+        """Of every name in ``keeps`` something is kept of some dataset."""
+        missing = set(self.format.keeps)
+        for options in [{}, *(needed.options for needed in self.least)]:
+            for what, dataset in small_datasets().items() if missing else ():
+                placed = with_maps(dataset, tmp_path / what)
+                if self.format.media_is_data:
+                    placed = with_media(placed, tmp_path / what)
+                try:
+                    report = account(placed, self.format, {**self.write_options, **options})
+                except GranumError:
+                    continue  # sizes that nothing tells
+                missing -= {r.name or "record" for r in report.rows if r.kept + r.changed}
+        assert not missing
 
     # ------------------------------------------------------------------ recognition
 
@@ -236,6 +248,25 @@ class FormatSuite:
         said = self.write(dataset, target, dry_run=True)
         assert not list(target.parent.iterdir())
         assert self.write(dataset, target).to_dict() == said.to_dict()
+
+    def test_writes_one_file(self, tmp_path: Path) -> None:
+        """Where the format may be one file, that keeps or refuses, too."""
+        for suffix in self.format.single:
+            for dataset in (self.example(tmp_path), small_datasets()["nothing"]):
+                self.check(dataset, tmp_path, target=f"one{suffix}")
+
+    @pytest.mark.parametrize("mode", ["copy", "link", "hardlink"])
+    def test_places_media(self, tmp_path: Path, mode: str) -> None:
+        """Each image is in the target, once, with the bytes it had."""
+        dataset, target = self.example(tmp_path), tmp_path / "w" / self.target
+        self.write(dataset, target, media=mode)
+        files = [p for p in target.rglob("*") if p.is_file()]
+        for one in dataset.samples(["media"])["media"].to_pylist():
+            source = tmp_path / "media" / one["path"]
+            (placed,) = [p for p in files if p.read_bytes() == source.read_bytes()]
+            assert placed.is_symlink() == (mode == "link")
+            assert placed.samefile(source) == (mode != "copy")
+        assert len(self.read(target)) == len(dataset)
 
     @pytest.mark.parametrize("how", [OSError, KeyboardInterrupt])
     def test_failing_leaves_nothing(

@@ -221,7 +221,7 @@ def test_darknet(tmp_path: Path) -> None:
             "test.txt": "data/obj_test_data/gone.png\n",
             "obj_train_data/b 1.jpg": "",
             "obj_train_data/b 1.txt": "\ufeff1 0.5 0.5 1 1  \r\n\r\n0 0.5\t0.5 0.5 0.5\r\n",
-            "obj_train_data/ä.txt": "0 0.5 0.5 1 1\r",
+            "obj_train_data/ä.txt": "0 0.5 0.5 1 1\r1 0.5 0.5 1 1\r",
         },
     )
     dataset, intake = take(root)
@@ -232,7 +232,7 @@ def test_darknet(tmp_path: Path) -> None:
     }
     assert dataset.category_names() == ["person", "hot dog"]
     assert [a.category for a in annotations(dataset, "obj_train_data/b 1.jpg")] == [1, 0]
-    assert len(annotations(dataset, "obj_train_data/ä.jpg")) == 1
+    assert len(annotations(dataset, "obj_train_data/ä.jpg")) == 2
     # A list names it, so its path is known though it is not here.
     absent = dataset["data/obj_test_data/gone.png"].row.media
     assert absent is not None and absent.path == "data/obj_test_data/gone.png"
@@ -392,4 +392,5 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
     tree(tmp_path / "far", {"1.jpg": ""})
     (root / "images").symlink_to(tmp_path / "far")
     (tmp_path / "far/again").symlink_to(tmp_path / "far")
+    (tmp_path / "far/up").symlink_to(root)
     assert keys(read(root)) == ["images/1.jpg"]

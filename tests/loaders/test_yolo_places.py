@@ -185,14 +185,14 @@ def test_relative_boxes_need_no_sizes(tmp_path: Path) -> None:
 
 def test_classify(tmp_path: Path) -> None:
     samples = [
-        Sample("x/a.png", Media(bytes=png(2, 2)), split="val", annotations=[_label(1)]),
+        Sample("x/a.png", Media(bytes=png(2, 2)), split="val", annotations=[_absent(0), _label(1)]),
         Sample("images/train/b.png", Media("b.png"), annotations=[_label(0), _label(1)]),
     ]
     tree(tmp_path / "m", {"b.png": png(3, 3)})
     dataset = Dataset.from_rows(samples, PEOPLE, media_root=tmp_path / "m")
     with pytest.raises(LossError, match="label"):
         write(dataset, tmp_path / "y", task="classify")
-    write(dataset, tmp_path / "y", "label", "category", "skeleton", task="classify")
+    write(dataset, tmp_path / "y", "label", "category", "present", task="classify")
     found = sorted(p.relative_to(tmp_path / "y").as_posix() for p in (tmp_path / "y").rglob("*.*"))
     assert found == ["train/person/b.png", "val/dog/x/a.png"]
     assert (tmp_path / "y/train/dog").is_dir()
@@ -208,6 +208,10 @@ def test_classify(tmp_path: Path) -> None:
             options={"task": "classify"},
         )
     assert not (tmp_path / "z").exists()
+
+
+def _absent(category: int) -> Annotation:
+    return Annotation("label", category=category, present=False)
 
 
 def _label(category: int) -> Annotation:

@@ -168,6 +168,9 @@ def test_scores_only_where_asked_for(tmp_path: Path) -> None:
         write(dataset, tmp_path / "y")
     write(dataset, tmp_path / "y", conf=True)
     assert labels(tmp_path / "y") == "0 0.25 0.25 0.5 0.5 0.125\n0 0.25 0.25 0.5 0.5\n"
+    whole = made(Annotation(category=0, bbox=(0, 0, 50, 40), score=7.0))
+    write(whole, tmp_path / "z", conf=True)
+    assert annotations(read(tmp_path / "z"), "a.jpg")[0].score == 7.0  # no track
 
 
 @pytest.mark.parametrize(

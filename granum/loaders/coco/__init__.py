@@ -45,23 +45,20 @@ class Coco(Format):
     spec = "https://cocodataset.org/#format-data"
     checked = "real data"
     single = (".json",)
+    ordered = False  # a tree of other origin is written per split and kind
     keeps = frozenset(
         {
             *("object", "caption", "label", "bbox", "mask", "keypoints", "skeleton", "text"),
-            *("category", "supercategory", "isthing", "colour", "area", "crowd", "score"),
+            *("category", "supercategory", "isthing", "colour", "crowd", "score"),
             *("attributes", "track", "split", "record", *FLAGS),
         }
     )
 
     def sniff(self, root: Path) -> str | None:
-        if root.is_file():
-            return _sniff_file(root)
-        home = root / "annotations" if (root / "annotations").is_dir() else root
-        for path in [*sorted(home.glob("*.json"))[:20], *sorted(root.glob("*/*.coco.json"))[:3]]:
-            why = _sniff_file(path)
-            if why:
-                return f"{path.relative_to(root)}: {why}"
-        return None
+        try:
+            return _sniff(root)
+        except OSError:
+            return None
 
     def read(self, root: Path, intake: Intake, *, results: str | None = None) -> Iterator[Incoming]:
         """Read a file or tree.
@@ -102,6 +99,17 @@ class Coco(Format):
         holes: Literal["refuse", "rle"] = "refuse",
     ) -> Batch:
         return project(keep_columns(batch, self.keeps), dataset, holes)
+
+
+def _sniff(root: Path) -> str | None:
+    if root.is_file():
+        return _sniff_file(root)
+    home = root / "annotations" if (root / "annotations").is_dir() else root
+    for path in [*sorted(home.glob("*.json"))[:20], *sorted(root.glob("*/*.coco.json"))[:3]]:
+        why = _sniff_file(path)
+        if why:
+            return f"{path.relative_to(root)}: {why}"
+    return None
 
 
 def _sniff_file(path: Path) -> str | None:

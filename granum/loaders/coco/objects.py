@@ -36,6 +36,7 @@ class Annotations:
         category: category row, -1 where absent.
         shape: number of the record's set of keys.
         twin: for a record that joins one of an earlier file, that record; -1 elsewhere.
+        unstated: keys whose values mean nothing (the file says so).
         joined: records of later files that joined these: own row -> (file, record).
     """
 
@@ -51,6 +52,7 @@ class Annotations:
     twin: Array
     fresh: Array
     objects: Array
+    unstated: frozenset[str]
     joined: dict[int, list[tuple[Annotations, int]]] = field(default_factory=dict)
 
 
@@ -122,7 +124,7 @@ def table_of(a: Annotations, at: Array, start: int, intake: Intake) -> pa.Table:
         if key in c.values:
             out[key] = _doubles(c.get(key)[at])
     for key, name in (("iscrowd", "crowd"), *((f, f) for f in FLAGS)):
-        if key in c.values:
+        if key in c.values and key not in a.unstated:
             out[name] = _flags(c.get(key)[at])
     if "track_id" in c.values:
         tracks = c.get("track_id")[at]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from granum.loaders.coco.keys import extras, key_codes
 from granum.loaders.coco.objects import Annotations, absent, is_track
 from granum.loaders.coco.records import FLAGS, Array, Columns
 from granum.loaders.coco.scan import JsonFile
+from granum.loaders.coco.write import unstated
 from granum.schema import rows
 
 __all__ = ["prepare"]
@@ -106,7 +108,7 @@ def prepare(
     sample = np.where(keep, sample, -1)
     return Annotations(
         file, origin, columns, sample, category, shape, extra, names, codes,
-        np.full(n, -1), fresh, drawn,
+        np.full(n, -1), fresh, drawn, _unstated(file),
     )  # fmt: skip
 
 
@@ -204,6 +206,11 @@ def _overrides(columns: Columns, extra: dict[int, dict[str, Any]]) -> None:
         for i, v in enumerate(columns.get("num_keypoints").tolist()):
             if v is not UNSET and v is not None:
                 extra.setdefault(i, {})["num_keypoints"] = v
+
+
+def _unstated(file: JsonFile) -> frozenset[str]:
+    raw = file.raw("info")
+    return frozenset(unstated(json.loads(raw))) if raw and b'"granum"' in raw else frozenset()
 
 
 def _shapes(names: list[str], codes: Array, intake: Intake) -> Array:

@@ -47,6 +47,7 @@ def _pixels(
 
     width, height = column(samples, "width"), column(samples, "height")
     unknown = relative & ~np.asarray(pc.and_(width.is_valid(), height.is_valid()))
+    unknown[np.setdiff1d(np.arange(len(unknown)), np.asarray(table["sample"]) - start)] = False
     if unknown.any():
         sized = with_sizes(dataset).samples(["width", "height"]).slice(start, samples.num_rows)
         width, height = sized["width"], sized["height"]

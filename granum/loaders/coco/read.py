@@ -130,6 +130,10 @@ def read_coco(root: Path, intake: Intake, results: list[Path]) -> Iterator[Incom
             loaded.append(_results_alone(file, entry, images, intake))
             continue
         _check_top(file)
+        info = json.loads(file.raw("info") or b"null") if not file.has_nan else None
+        facts = info.get("granum") if isinstance(info, dict) else None
+        if isinstance(facts, dict) and isinstance(facts.get("split"), str):
+            entry.split = facts["split"]
         origin = len(intake.sources)
         columns = read_records(file, "images", IMAGE_KEYS, intake)
         entry.prefix = _settled(root, entry, columns)

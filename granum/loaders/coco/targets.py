@@ -80,7 +80,10 @@ def targets(dataset: Dataset, single: str | None, results: bool) -> list[Target]
             return known
         return [Target(single, None, kinds=tuple(_TASKS), takes_loose=True)]
     made = []
-    for split, kinds in _loose(dataset, {t.origin for t in known}).items():
+    loose = _loose(dataset, {t.origin for t in known})
+    if not known and not loose:
+        return [Target("annotations/instances.json", None, kinds=("object",))]
+    for split, kinds in loose.items():
         for kind, task in _TASKS.items():
             if kind in kinds:
                 name = f"annotations/{task}{'' if split is None else '_' + split}.json"

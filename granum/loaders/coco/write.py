@@ -34,7 +34,7 @@ from granum.store.dataset import Dataset
 from granum.store.out import Out
 from granum.store.parts import Batch
 
-__all__ = ["write_coco"]
+__all__ = ["unstated", "write_coco"]
 
 _AFTER = 1 << 50
 _ALWAYS_IMAGE = frozenset({"id"})
@@ -63,7 +63,18 @@ class _Writer:
         )
         self.category_ids = self._category_ids()
         self.used: set[int] = set()
+        self.crowd_unstated = self._is_crowd_unstated()
         self.known: set[int | None] = {*coco_sources(dataset)}
+
+    def _is_crowd_unstated(self) -> bool:
+        """Whether this file gets ``iscrowd: 0`` for annotations that do not say: its tools expect
+        the key. Only where no annotation says, so that the file can tell what it means."""
+        if self.target.origin is not None:
+            info = self.target.top["values"].get("info")
+            return "iscrowd" in unstated(info)
+        layer = self.dataset.meta.layer
+        crowds = (column(p.layer(layer), "crowd") for p in self.dataset.parts)
+        return all(c.null_count == len(c) for c in crowds)
 
     def _category_ids(self) -> pa.Array:
         """JSON text of each category row's id in this file."""
@@ -125,12 +136,21 @@ class _Writer:
                     json.dumps(categories, ensure_ascii=False).encode("utf-8", "surrogatepass")
                 )
             elif key == "info" and key not in values:
-                file.write(b'{"description": "written by granum"}')
+                file.write(json.dumps(self._info(), ensure_ascii=False).encode())
             else:
                 file.write(
                     json.dumps(values.get(key), ensure_ascii=False).encode("utf-8", "surrogatepass")
                 )
         file.write(b"}")
+
+    def _info(self) -> dict[str, Any]:
+        """What the file says of itself; the reader takes the split, and what was not stated."""
+        facts: dict[str, Any] = {}
+        if self.target.split is not None:
+            facts["split"] = self.target.split
+        if self.crowd_unstated:
+            facts["unstated"] = ["iscrowd"]
+        return {"description": "written by granum", **({"granum": facts} if facts else {})}
 
     def _categories(self) -> list[Any]:
         listed: list[rows.Category] = rows.categories_from_table(self.dataset.categories)
@@ -239,7 +259,7 @@ class _Writer:
         if self.target.results:
             made.pop("num_keypoints", None)
         else:
-            _complete(made, table, keys)
+            _complete(made, table, self.crowd_unstated)
         always = frozenset({"image_id"} if self.target.results else {"id", "image_id"})
         annotations = assemble(made, column(table, "extra"), keys, ANNOTATION_ORDER, always)
         return (images, ordinal), (annotations, positions)
@@ -261,16 +281,17 @@ class _Writer:
         return out
 
 
-def _complete(texts: Texts, table: pa.Table, keys: Sequence[Any]) -> None:
-    """Records made anew get what COCO tools expect: iscrowd, and an area for every object."""
-    fresh = np.array([k is None for k in keys], bool)
-    if not fresh.any():
-        return
+def _complete(texts: Texts, table: pa.Table, crowd_unstated: bool) -> None:
+    """``iscrowd: 0`` for objects, where the file says that it was not stated."""
     kinds = column(table, "kind").cast(pa.string())
-    objects = np.asarray(pc.fill_null(pc.equal(kinds, "object"), False)) & fresh
-    if not objects.any():
-        return
-    n = table.num_rows
-    at = pa.array(objects)
-    zero = pc.if_else(at, pa.scalar("0"), pa.scalar(None, pa.string()))
-    texts["iscrowd"] = pc.coalesce(texts.get("iscrowd", pa.nulls(n, pa.string())), zero)
+    if crowd_unstated and table.num_rows:
+        objects = pc.fill_null(pc.equal(kinds, "object"), False).combine_chunks()
+        zero = pc.if_else(objects, pa.scalar("0"), pa.scalar(None, pa.string()))
+        texts["iscrowd"] = pc.coalesce(texts.get("iscrowd", zero), zero)
+
+
+def unstated(info: Any) -> list[str]:
+    """Keys of which a file that granum wrote says that their values were not stated."""
+    facts = info.get("granum") if isinstance(info, dict) else None
+    listed = facts.get("unstated") if isinstance(facts, dict) else None
+    return listed if isinstance(listed, list) else []

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,6 +76,8 @@ class Plan:
         plain: the columns of the kinds that are plain.
         listed: kinds of which an image has several.
         holes: whether polygons need parts of several rings.
+        partial: whether some annotations lack values that others have.
+        structs: whether annotations are lists of structs instead of structs of lists.
         position: whether the order among objects and others is to be noted.
         names: of the categories, each one once.
         by_name: whether records name categories instead of numbering them.
@@ -87,6 +90,8 @@ class Plan:
     plain: dict[str, str] = field(default_factory=dict)
     listed: frozenset[str] = frozenset()
     holes: bool = False
+    partial: bool = False
+    structs: bool = False
     position: bool = False
     names: list[str] = field(default_factory=list)
     by_name: bool = False
@@ -100,6 +105,7 @@ class _Scan:
 
     samples: Types = field(default_factory=dict)
     kinds: dict[str, Types] = field(default_factory=dict)
+    filled: Counter[tuple[bool, str]] = field(default_factory=Counter)
     default: dict[str, bool] = field(default_factory=lambda: dict.fromkeys(_DEFAULTS, True))
     whole: dict[str, bool] = field(default_factory=lambda: dict.fromkeys(PLAIN, True))
     most: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PLAIN, 0))
@@ -149,7 +155,11 @@ class _Scan:
         for code, kind in enumerate(kinds):
             mask = codes == code
             found = self.kinds.setdefault(kind, {})
-            found.update({n: table[n].type for n, valid in there.items() if (valid & mask).any()})
+            filled = {n: int((valid & mask).sum()) for n, valid in there.items()}
+            found.update({n: table[n].type for n, count in filled.items() if count})
+            which = kind == "object"
+            self.filled.update({(which, n): count for n, count in filled.items()})
+            self.filled[which, ""] += int(mask.sum())
             if kind in PLAIN:
                 held = there.get(PLAIN[kind], np.zeros(len(mask), bool))
                 self.whole[kind] &= bool(held[mask].all())
@@ -193,6 +203,7 @@ def make_plan(dataset: Dataset, *, by_name: bool, caption: str | None = None) ->
     for batch in dataset.iter_batches():
         scan.look(batch)
     plan = Plan(holes=scan.holes, by_name=by_name)
+    plan.partial = any(0 < n < scan.filled[which, ""] for (which, _), n in scan.filled.items())
     plan.listed = frozenset(k for k, n in scan.most.items() if n > 1)
     _plan_annotations(plan, scan, caption)
     _plan_samples(plan, scan)

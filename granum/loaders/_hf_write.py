@@ -101,13 +101,15 @@ def _plain_column(
 def _object_column(
     plan: Plan, which: str, table: pa.Table, at: Ints, mask: Mask, n: int
 ) -> pa.Array:
-    """A struct of lists, one value per annotation."""
+    """A struct of lists, one value per annotation; or a list of structs."""
     chosen = table if mask.all() else table.filter(pa.array(mask))
     offsets = offsets_of(np.bincount(at[mask], minlength=n))
     fields = {shown: _field(plan, chosen, name) for shown, name in plan.objects[which].items()}
     if plan.position:
         within = np.arange(len(at)) - np.searchsorted(at, at)
         fields["position"] = pa.array(within[mask], pa.int32())
+    if plan.structs:
+        return lists(offsets, pa.StructArray.from_arrays(list(fields.values()), list(fields)))
     columns = [lists(offsets, values) for values in fields.values()]
     return pa.StructArray.from_arrays(columns, list(fields))
 

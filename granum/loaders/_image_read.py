@@ -33,6 +33,8 @@ __all__ = ["Records", "own_facts", "read_folders", "sniff_metadata"]
 
 Ints = npt.NDArray[np.int64]
 AT_ONCE = 16_384
+BEGINNING = b'{"version": 1, "export"'
+"""How the notes of our own writer begin."""
 
 
 def own_facts(root: Path, layout: str) -> Facts | None:
@@ -56,6 +58,10 @@ def sniff_metadata(root: Path) -> str | None:
     try:
         if not root.is_dir():
             return None
+        if (root / OWN_FILE).is_file():
+            with (root / OWN_FILE).open("rb") as file:
+                if file.read(len(BEGINNING)) == BEGINNING:
+                    return f"{OWN_FILE}: written by granum"
         below = sorted(p for p in root.iterdir() if p.is_dir() and known_split(p.name))
         for folder in (root, *below):
             for name in METADATA:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Literal
 
 import numpy as np
@@ -195,18 +194,22 @@ class _Names:
         self._folders: set[str] = {OWN_FOLDER}
 
     def __call__(self, wanted: str) -> str:
-        stem, dot, suffix = wanted.rpartition(".")
-        path, n = wanted, 1
-        while not self._free(path):
+        *folders, name = wanted.split("/")
+        before = ""
+        for folder in folders:
+            path, n = before + folder, 1
+            while path in self._files:
+                n += 1
+                path = f"{before}{folder}-{n}"
+            self._folders.add(path)
+            before = f"{path}/"
+        stem, dot, suffix = name.rpartition(".")
+        path, n = before + name, 1
+        while path in self._files or path in self._folders:
             n += 1
-            path = f"{stem}-{n}{dot}{suffix}" if dot else f"{suffix}-{n}"
+            path = f"{before}{stem}-{n}.{suffix}" if dot else f"{before}{name}-{n}"
         self._files.add(path)
-        self._folders.update(str(p) for p in PurePosixPath(path).parents)
         return path
-
-    def _free(self, path: str) -> bool:
-        parents = (str(p) for p in PurePosixPath(path).parents)
-        return path not in self._files | self._folders and self._files.isdisjoint(parents)
 
 
 def _suffix(media: dict[str, object] | None) -> str:
@@ -269,6 +272,8 @@ def file_names(dataset: Dataset, folders: dict[str | None, str]) -> list[list[st
 def write_metadata(dataset: Dataset, out: Out, *, kind: Metadata) -> list[list[str]]:
     """Write metadata files, one per split; returns where each image goes."""
     plan = make_plan(dataset, by_name=True, caption=caption_column(dataset))
+    # Arrow's reader of JSON garbles lists that begin with null: lists of objects then.
+    plan.structs = plan.partial and kind == "jsonl"
     folders = split_folders(dataset)
     paths = file_names(dataset, folders)
     keys = dataset.samples(["key"])["key"].to_pylist()

@@ -167,7 +167,9 @@ class ImageFolder(Format):
             out: where to.
             layout: ``classes`` for class folders, ``metadata`` for metadata files; ``auto`` takes
                 class folders where the dataset holds one class per image and nothing else.
-            metadata: form of the metadata files.
+            metadata: form of the metadata files. `datasets` infers the types of JSON lines and CSV
+                split by split and refuses splits that differ (a column that is empty in one);
+                Parquet says its types.
             unit: ``pixel`` turns relative coordinates to pixels, as readers of ``bbox`` expect;
                 ``keep`` leaves them, and the column ``unit`` says so.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -45,7 +46,7 @@ def recount(
     pairs = {
         "samples": list(_samples(before, a, promised, b)),
         "categories": list(_categories(a, p, b)),
-        "annotations": list(_annotations(a, p, b, layer)),
+        "annotations": list(_annotations(a, p, b, layer, format_.ordered is not False)),
     }
     roots = [d.meta.map_root or d.meta.media_root for d in (before, back)]
 
@@ -79,9 +80,22 @@ def _categories(a: Side, p: Side, b: Side) -> Iterator[Pair]:
         yield row, found if stay or old in p.categories else None
 
 
-def _annotations(a: Side, p: Side, b: Side, layer: str) -> Iterator[Pair]:
-    went = {r["annotation_id"]: (place, i) for n, place, i, r in p.rows() if n == layer}
-    after = b.layers.get(layer, {})
+def _annotations(a: Side, p: Side, b: Side, layer: str, ordered: bool) -> Iterator[Pair]:
+    """Pairs of rows; where the format keeps no order, the order within each kind counts."""
+    went: dict[Any, tuple[Any, int]] = {}
+    seen: Counter[Any] = Counter()
+    after: dict[Any, list[Row]] = dict(b.layers.get(layer, {}))
+    for n, place, i, row in p.rows():
+        if n == layer:
+            key = place if ordered else (place, row.get("kind"))
+            went[row["annotation_id"]] = (key, i if ordered else seen[key])
+            seen[key] += 1
+    if not ordered:
+        by_kind: dict[Any, list[Row]] = {}
+        for place, rows in after.items():
+            for row in rows:
+                by_kind.setdefault((place, row.get("kind")), []).append(row)
+        after = by_kind
     for n, _, _, row in a.rows():
         if n != layer:
             continue

@@ -85,6 +85,11 @@ def small_datasets() -> Mapping[str, Dataset]:
     return _Made({**_OBJECTS, **_COLUMNS, **_KINDS, **_TABLES})
 
 
+_FLAGS = (
+    *("crowd", "ignore", "group_of", "occluded", "truncated", "depiction", "inside"),
+    *("difficult", "keyframe", "outside", "exhaustive", "present"),
+)
+
 _OBJECTS: dict[str, Make] = {
     "nothing": lambda: Dataset.from_rows([]),
     "box": one(thing()),
@@ -110,6 +115,13 @@ _OBJECTS: dict[str, Make] = {
         thing(map=LabelMap("m/a.png", encoding="rgb24", value=7)),
         thing(map=LabelMap("m/a.png", encoding="rgb24", value=300), category=1),
     ),
+    "label map and flags": one(
+        thing(
+            map=LabelMap("m/a.png", encoding="rgb24", value=7),
+            score=0.5,
+            **dict.fromkeys(_FLAGS, True),
+        )
+    ),
     "label map of value 0": one(thing(map=LabelMap("m/a.png", value=0))),
     "whole label map": one(only("object", map=LabelMap("m/a.png", space="object"))),
     "keypoints": one(
@@ -126,11 +138,6 @@ _OBJECTS: dict[str, Make] = {
     "polyline": one(thing(bbox=None, polyline=[1.0, 2.0, 3.5, 4.0, 9.0, 1.0])),
     "box3d": one(thing(box3d=tuple(float(i) for i in range(9)))),
 }
-
-_FLAGS = (
-    *("crowd", "ignore", "group_of", "occluded", "truncated", "depiction", "inside"),
-    *("difficult", "keyframe", "outside", "exhaustive", "present"),
-)
 
 _COLUMNS: dict[str, Make] = {
     **{

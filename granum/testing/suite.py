@@ -142,12 +142,15 @@ class FormatSuite:
             **{"target": self.target, "media": self.media, **self.write_options, **options},
         )
 
-    def drawn(self, test: Callable[[Dataset], None], strategy: Any) -> None:
-        """Run ``test`` on datasets of ``strategy``; the same ones every time."""
+    def drawn(self, test: Callable[[Dataset], None], strategy: Any, share: int = 1) -> None:
+        """Run ``test`` on datasets of ``strategy``; the same ones every time.
+
+        ``share``: how many such tests share the number of examples.
+        """
         phases = [Phase.generate, *([Phase.shrink] if self.shrink else [])]
         configured = settings(
             derandomize=True,
-            max_examples=self.examples,
+            max_examples=max(8, self.examples // share),
             deadline=None,
             database=None,
             phases=phases,
@@ -185,7 +188,7 @@ class FormatSuite:
                 except AssertionError as error:
                     raise AssertionError(f"{needed}: {error}") from error  # noqa: B023
 
-            self.drawn(test, self.ordinary(needed, needed.limits))
+            self.drawn(test, self.ordinary(needed, needed.limits), len(self.least))
 
     def test_keeps_are_known(self) -> None:
         """``keeps`` and ``tolerance`` speak of names that there are."""
@@ -205,7 +208,7 @@ class FormatSuite:
                 except GranumError:
                     continue  # sizes that nothing tells
                 missing -= {r.name or "record" for r in report.rows if r.kept + r.changed}
-        assert not missing
+        assert not missing, f"{self.name} says that it keeps {sorted(missing)}"
 
     # ------------------------------------------------------------------ recognition
 

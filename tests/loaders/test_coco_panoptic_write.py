@@ -139,6 +139,20 @@ def test_every_form_of_mask(tmp_path: Path) -> None:
         assert (back[0].mask(k) == mask).all(), k
 
 
+def test_ids_of_three_bytes_are_painted(tmp_path: Path) -> None:
+    """R = 3, G = 2, B = 1, beside an object that makes the PNG be painted anew."""
+    ids = np.zeros((8, 12), int)
+    ids[:, :4] = 3 + 256 * 2 + 65536 * 1
+    put(tmp_path / "maps/a.png", ids)
+    named = thing(map=LabelMap("a.png", encoding="rgb24", value=66051))
+    sample = image("a.jpg", named, thing(polygons=square(6, 0, 2, 8)))
+    dataset = Dataset.from_rows([sample], TWO, media_root=tmp_path / "maps")
+    granum.write(dataset, tmp_path / "out", FORMAT)
+    ids[:, 6:8] = 1
+    found = ids_of(tmp_path / "out/annotations/panoptic_all/a.png")
+    assert found.tolist() == ids.tolist()
+
+
 def test_further_forms_are_kept_beside(tmp_path: Path) -> None:
     both = thing(polygons=square(1, 1, 2.25, 2), rle=rle(np.eye(8, 12)), bbox=(1, 1, 2, 2))
     dataset = Dataset.from_rows([image("a.jpg", both)], TWO)
@@ -162,13 +176,15 @@ def test_further_forms_are_kept_beside(tmp_path: Path) -> None:
         ([thing(rle=rle(np.ones((3, 3))))], 1),
         ([thing(map=LabelMap("absent.png", encoding="rgb24", value=1))], 1),
         ([thing(map=LabelMap("../up.png", encoding="rgb24", value=1))], 1),
+        ([thing(map=LabelMap("one.png", encoding="rgb24", value=1))] * 2, 1),
+        ([thing(map=LabelMap("one.png", encoding="rgb24"))], 1),
     ],
 )
 def test_what_cannot_be_held_is_refused(
     tmp_path: Path, annotations: Sequence[Annotation], lost: int
 ) -> None:
     put(tmp_path / "up.png", np.ones((8, 12), int))
-    (tmp_path / "maps").mkdir()
+    put(tmp_path / "maps/one.png", np.ones((8, 12), int))
     dataset = Dataset.from_rows([image("a.jpg", *annotations)], TWO, media_root=tmp_path / "maps")
     if not lost:
         assert granum.write(dataset, tmp_path / "out", FORMAT).lost_names() == {}

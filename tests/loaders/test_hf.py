@@ -512,9 +512,7 @@ def test_the_library_loads_what_we_write(tmp_path: Path, library: Any, how: str)
         train, val = made["train"], made["val"]
     else:
         files = {s: str(tmp_path / f"w/data/{s}-00000-of-00001.parquet") for s in ("train", "val")}
-        made = library.load_dataset(
-            "parquet", data_files=files, cache_dir=str(tmp_path / "cache")
-        )
+        made = library.load_dataset("parquet", data_files=files, cache_dir=str(tmp_path / "cache"))
         train, val = made["train"], made["val"]
     assert (len(train), len(val)) == (1, 1)
     features = train.features
@@ -575,9 +573,10 @@ def test_embedding(tmp_path: Path) -> None:
     granum.write(ds, tmp_path / "paths", "hf")
     granum.write(ds, tmp_path / "bytes", "hf", embed=True)
     granum.write(ds, tmp_path / "beside", "hf", media="copy")
-    entries = [granum.read(tmp_path / n, "hf").samples()["media"][0].as_py() for n in (
-        *("paths", "bytes", "beside"),
-    )]
+    entries = [
+        granum.read(tmp_path / n, "hf").samples()["media"][0].as_py()
+        for n in (*("paths", "bytes", "beside"),)
+    ]
     assert entries[0] == {"path": "a.png", "bytes": None}
     assert entries[1] == {"path": "a.png", "bytes": png(7)}
     assert granum.read(tmp_path / "beside")[0].image().getpixel((0, 0)) == (7, 0, 0)
@@ -591,9 +590,9 @@ def test_names_of_splits(tmp_path: Path) -> None:
     splits = ["fold 1", None, "all", "train", "fold-1"]
     samples = [Sample(f"{i}.png", None, 8, 6, split=s) for i, s in enumerate(splits)]
     granum.write(Dataset.from_rows(samples), tmp_path / "w", "hf")
-    files = sorted(p.name.removesuffix("-00000-of-00001.parquet") for p in (
-        tmp_path / "w" / "data"
-    ).iterdir())
+    files = sorted(
+        p.name.removesuffix("-00000-of-00001.parquet") for p in (tmp_path / "w" / "data").iterdir()
+    )
     assert files == ["all_", "fold_1", "fold_1_2", "train", "train_2"]
     back = granum.read(tmp_path / "w")
     assert {s.key: s.split for s in back} == {f"{i}.png": s for i, s in enumerate(splits)}

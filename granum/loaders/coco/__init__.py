@@ -20,8 +20,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+import pyarrow as pa
+
 from granum.loaders.base import Format, Intake, formats, keep_columns
-from granum.loaders.coco.project import project
+from granum.loaders.coco.project import project, project_categories
 from granum.loaders.coco.read import ends, read_coco
 from granum.loaders.coco.records import FLAGS
 from granum.loaders.coco.write import write_coco
@@ -49,7 +51,16 @@ class Coco(Format):
     keeps = frozenset(
         {
             *("object", "caption", "label", "bbox", "mask", "keypoints", "skeleton", "text"),
-            *("category", "supercategory", "isthing", "colour", "crowd", "score"),
+            *(
+                "category",
+                "supercategory",
+                "isthing",
+                "colour",
+                "space",
+                "synonyms",
+                "crowd",
+                "score",
+            ),
             *("attributes", "track", "split", "record", *FLAGS),
         }
     )
@@ -99,6 +110,9 @@ class Coco(Format):
         holes: Literal["refuse", "rle"] = "refuse",
     ) -> Batch:
         return project(keep_columns(batch, self.keeps), dataset, holes)
+
+    def project_categories(self, categories: pa.Table) -> pa.Table:
+        return project_categories(super().project_categories(categories))
 
 
 def _sniff(root: Path) -> str | None:

@@ -12,7 +12,10 @@ from granum.schema import rows
 
 __all__ = ["CategoryRows", "read_categories"]
 
-CATEGORY_KEYS = {"id", "name", "supercategory", "keypoints", "skeleton", "isthing", "color"}
+CATEGORY_KEYS = {
+    *("id", "name", "supercategory", "keypoints", "skeleton", "isthing", "color"),
+    *("space", "synonyms", "attributes"),
+}
 
 
 @dataclass
@@ -55,14 +58,15 @@ def read_categories(file: JsonFile, intake: Intake, by_name: dict[str, list[int]
             if intake.on_error != "fix":
                 continue
             name = str(record["id"])
-        if name in names_here:
-            intake.fault("duplicate-category-name", file.name, place, f"{name!r} is taken")
-        names_here.add(name)
-        row = next((r for r in by_name.get(name, []) if r not in used), None)
         category = _category(record, name)
+        named = f"{category.space} {name}"
+        if named in names_here:
+            intake.fault("duplicate-category-name", file.name, place, f"{name!r} is taken")
+        names_here.add(named)
+        row = next((r for r in by_name.get(named, []) if r not in used), None)
         if row is None:
             row = intake.add_category(category)
-            by_name.setdefault(name, []).append(row)
+            by_name.setdefault(named, []).append(row)
         else:
             _enrich(intake.categories[row], category)
         used.add(row)
@@ -77,14 +81,23 @@ def _category(record: dict[str, Any], name: str) -> rows.Category:
     isthing = record.get("isthing")
     extra = {k: v for k, v in record.items() if k not in CATEGORY_KEYS}
     supercategory = record.get("supercategory")
-    texts = isinstance(keypoints, list) and all(isinstance(k, str) for k in keypoints)
+    texts = _all_texts(keypoints)
     pairs = isinstance(skeleton, list) and all(
         isinstance(p, list) and all(type(v) is int for v in p) for p in skeleton
     )
     bytes_ = isinstance(colour, list) and all(type(c) is int and 0 <= c < 256 for c in colour)
+    space, synonyms, attributes = (record.get(k) for k in ("space", "synonyms", "attributes"))
+    if not isinstance(space, str | None):
+        extra["space"], space = space, None
+    if synonyms is not None and not _all_texts(synonyms):
+        extra["synonyms"], synonyms = synonyms, None
+    if not isinstance(attributes, dict | None):
+        extra["attributes"], attributes = attributes, None
     return rows.Category(
         name,
-        "object",
+        space if space is not None else "object",
+        synonyms=synonyms,
+        attributes=attributes,
         source_id=str(record["id"]),
         supercategory=supercategory if isinstance(supercategory, str) else None,
         keypoints=keypoints if texts else None,
@@ -93,6 +106,10 @@ def _category(record: dict[str, Any], name: str) -> rows.Category:
         colour=colour if bytes_ else None,
         extra=extra or None,
     )
+
+
+def _all_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(v, str) for v in value)
 
 
 def _enrich(category: rows.Category, other: rows.Category) -> None:

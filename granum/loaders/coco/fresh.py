@@ -83,6 +83,9 @@ def category_record(category: rows.Category, id_: Any, record: Any) -> dict[str,
         else [[v + 1 for v in p] for p in category.skeleton],
         "isthing": None if category.isthing is None else int(category.isthing),
         "color": category.colour,
+        "synonyms": category.synonyms,
+        "attributes": category.attributes,
+        "space": None if category.space in (None, "object") else category.space,
     }
     if record is None:
         return {k: v for k, v in {**now, **(category.extra or {})}.items() if v is not None}

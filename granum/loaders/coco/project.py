@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from granum.loaders.base import blank
+from granum.loaders.coco.targets import coco_sources, is_loose
 from granum.schema import geometry, rows, tables
 from granum.schema.tables import column, with_column, without_columns
 from granum.schema.units import convert_units, is_relative
 from granum.store.dataset import Dataset
 from granum.store.parts import Batch
 
-__all__ = ["project"]
+__all__ = ["project", "project_categories"]
 
 
 def project(batch: Batch, dataset: Dataset, holes: str) -> Batch:
@@ -25,6 +27,7 @@ def project(batch: Batch, dataset: Dataset, holes: str) -> Batch:
     """
     samples, table = batch.samples, batch.annotations
     table = without_columns(table, ["map", "keypoint_scores", "track_source_id"])
+    samples = without_columns(samples, ["channels", "depth", "orientation"])
     table = _on_samples(table)
     relative = is_relative(samples)
     if relative.any():
@@ -32,7 +35,75 @@ def project(batch: Batch, dataset: Dataset, holes: str) -> Batch:
     if "polygons" in table.column_names:
         table = _without_holes(table, samples, batch.start, holes)
     table = _kinds(table)
-    return Batch(samples, table, batch.start)
+    samples, table = _with_own_ids(samples, table, batch.start, dataset)
+    return Batch(_without_empty(samples), _without_empty(table), batch.start)
+
+
+def project_categories(categories: pa.Table) -> pa.Table:
+    """Empty objects of further keys leave no trace in a record."""
+    return _without_empty(categories)
+
+
+def _without_empty(table: pa.Table) -> pa.Table:
+    """``extra`` null where it is an empty object."""
+    if "extra" not in table.column_names:
+        return table
+    extra = table["extra"]
+    texts = pc.if_else(pc.equal(extra, "{}"), pa.scalar(None, pa.string()), extra)
+    return with_column(table, "extra", texts)
+
+
+def _with_own_ids(
+    samples: pa.Table, table: pa.Table, start: int, dataset: Dataset
+) -> tuple[pa.Table, pa.Table]:
+    """Ids that another record has are given up: the writer makes new ones."""
+    taken_samples, taken_annotations = _taken_ids(dataset)
+    if len(taken_samples):
+        here = np.isin(np.arange(start, start + samples.num_rows), taken_samples)
+        samples = _blanked(samples, here)
+    if len(taken_annotations) and table.num_rows:
+        table = _blanked(table, np.isin(np.asarray(table["annotation_id"]), taken_annotations))
+    return samples, table
+
+
+def _blanked(table: pa.Table, where: Any) -> pa.Table:
+    if not where.any():
+        return table
+    values = pc.if_else(pa.array(where), pa.scalar(None, pa.string()), table["source_id"])
+    return with_column(table, "source_id", values)
+
+
+@lru_cache(maxsize=1)
+def _taken_ids(dataset: Dataset) -> tuple[Any, Any]:
+    """Sample rows and annotation ids that no COCO file held, and whose source id another has."""
+    known: set[int | None] = {*coco_sources(dataset)}
+    out: list[list[int]] = [[], []]
+    seen: list[set[str]] = [set(), set()]
+    loose_rows: list[list[tuple[int, str]]] = [[], []]
+    for batch in dataset.iter_batches():
+        for which, table in enumerate((batch.samples, batch.annotations)):
+            ids = column(table, "source_id")
+            if ids.null_count == len(ids):
+                continue
+            loose = is_loose(column(table, "origins"), known)
+            if not loose.any() and not loose_rows[which] and known:
+                continue
+            numbers = (
+                range(batch.start, batch.start + table.num_rows)
+                if which == 0
+                else table["annotation_id"].to_pylist()
+            )
+            for number, text, free in zip(numbers, ids.to_pylist(), loose.tolist(), strict=True):
+                if text is not None and free:
+                    loose_rows[which].append((number, text))
+                elif text is not None:
+                    seen[which].add(text)
+    for which in (0, 1):
+        for number, text in loose_rows[which]:
+            if text in seen[which]:
+                out[which].append(number)
+            seen[which].add(text)
+    return np.array(out[0], np.int64), np.array(out[1], np.int64)
 
 
 def _on_samples(table: pa.Table) -> pa.Table:

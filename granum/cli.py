@@ -143,6 +143,11 @@ def _convert(a: argparse.Namespace) -> Outcome:
         lines.append(done.findings.table())
     if done.to != "granum":
         lines.append(done.losses.table())
+    if done.mapped:
+        moved = ", ".join(f"{k} {v}" for k, v in done.mapped["moved"].items()) or "none"
+        lines.append(
+            f"map: moved {moved}; dropped {done.mapped['annotations_dropped']} annotations"
+        )
     lines += [f"note: {n}" for n in facts["notes"]]
     return facts, "\n".join(lines), _code(done.findings, a.fail_on, True)
 
@@ -187,7 +192,15 @@ def _validate(a: argparse.Namespace) -> Outcome:
 def _diff(a: argparse.Namespace) -> Outcome:
     from granum.verbs.diff import diff
 
-    found = diff(a.a, a.b, layer=a.layer, tolerance=a.tolerance, examples=a.examples, by=a.by)
+    found = diff(
+        a.a,
+        a.b,
+        layer=a.layer,
+        tolerance=a.tolerance,
+        examples=a.examples,
+        by=a.by,
+        ignore=a.ignore,
+    )
     return found.to_dict(), found.table(), 3 if a.exit_code and not found.same else 0
 
 
@@ -201,12 +214,15 @@ def _merge(a: argparse.Namespace) -> Outcome:
         sources,
         map=a.map,
         on_key=a.on_key,
+        conflict=a.conflict,
         ids=a.ids,
+        sources=a.sources,
+        prefix=a.prefix,
         out=None if a.dry_run else target,
         overwrite=a.overwrite,
         dry_run=a.dry_run,
     )
-    return report.to_dict(), report.table(), 0
+    return report.to_dict(), report.table(), 1 if report.refused else 0
 
 
 def _formats(a: argparse.Namespace) -> Outcome:

@@ -183,10 +183,11 @@ def _diff_flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("b", metavar="B")
     p.add_argument("--layer")
     p.add_argument(
-        "--by", choices=("key", "source_id"), default="key", help="what tells samples apart"
+        "--by", choices=("key", "name", "source_id"), default="key", help="what tells samples apart"
     )
     p.add_argument("--tolerance", type=float, default=0.0, metavar="PIXELS")
     p.add_argument("--examples", type=int, default=10, metavar="N")
+    p.add_argument("--ignore", type=_words, default=[], metavar="A,B", help="columns left aside")
     p.add_argument("--exit-code", action="store_true", help="exit 3 when they differ")
 
 
@@ -197,6 +198,14 @@ def _merge_flags(p: argparse.ArgumentParser) -> None:
         "--on-key", choices=("fail", "rename", "first", "join"), default="fail", help="equal keys"
     )
     p.add_argument("--ids", choices=("keep", "renumber"), default="keep", help="equal source ids")
+    p.add_argument("--conflict", choices=("fail", "first"), default="fail", help="unequal facts")
+    p.add_argument(
+        "--sources",
+        choices=("keep", "forget"),
+        default="keep",
+        help="keep the source files apart when written back, or forget them",
+    )
+    p.add_argument("--prefix", type=_words, metavar="A,B", help="of keys, one per source")
     p.add_argument("--overwrite", action="store_true")
     p.add_argument("--dry-run", action="store_true", help="only say what would happen")
 

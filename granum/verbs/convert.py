@@ -169,6 +169,7 @@ class Conversion:
         written: the same of what was written.
         findings: faults of the source.
         losses: the account of the writing.
+        mapped: what ``map`` did to the categories, with counts.
     """
 
     source: str
@@ -182,7 +183,7 @@ class Conversion:
     losses: LossReport
     seconds: float
     dry_run: bool = False
-    notes: list[str] = field(default_factory=list)
+    mapped: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -196,7 +197,8 @@ class Conversion:
             "dry_run": self.dry_run,
             **self.findings.to_dict(),
             "losses": self.losses.to_dict(),
-            "notes": [*self.notes, *self.losses.notes],
+            "mapped": self.mapped,
+            "notes": self.losses.notes,
             "seconds": round(self.seconds, 3),
         }
 
@@ -267,13 +269,16 @@ def convert(
     reading, writing = _options_for(format_, to, given)
     direct = to == STORE and not chosen and not from_store and not dry_run and not check_media
 
+    counts_of_map: dict[str, Any] = {}
+
     def change(dataset: Dataset) -> Dataset:
         if layer is not None:
             dataset = dataset.layer(layer)
         if map is not None:
             from granum.verbs.taxonomy import apply_map, read_map
 
-            dataset, _ = apply_map(dataset, read_map(map))
+            dataset, mapped = apply_map(dataset, read_map(map))
+            counts_of_map.update(mapped.to_dict())
         if split is not None:
             dataset = dataset.filter(f"split == {split!r}")
         for condition in conditions:
@@ -334,6 +339,7 @@ def convert(
         losses,
         time.perf_counter() - began,
         dry_run,
+        counts_of_map,
     )
 
 

@@ -213,7 +213,11 @@ def test_labels_captions_and_attributes(tmp_path: Path) -> None:
     assert samples["attr.year"].type == pa.int64()
     assert samples["attr.sharp"].to_pylist() == [True, False, None]
     assert ds[0].row.attributes == {
-        **{"year": 2001, "sharp": True, "weight": 0.25, "licence": "CC0", "tags": ["x"]}
+        "year": 2001,
+        "sharp": True,
+        "weight": 0.25,
+        "licence": "CC0",
+        "tags": ["x"],
     }
     assert ds[2].row.attributes == {"year": 1999, "licence": "MIT", "tags": []}
 
@@ -428,7 +432,7 @@ def of_library(library: Any) -> Any:
                     "id": [10 * i + k for k in range(i % 3)],
                     "area": [4] * (i % 3),
                     "bbox": [[k, 1.5, 2, 2] for k in range(i % 3)],
-                    "category": [k for k in range(i % 3)],
+                    "category": list(range(i % 3)),
                 },
             }
             for i in ids
@@ -659,7 +663,7 @@ def test_attributes_named_like_columns(tmp_path: Path) -> None:
     """An attribute called ``label`` or ``image_id`` is no class and no id."""
     names = ["label", "image_id", "objects", "text", "key", "mask_file_name", "attr.key", "plain"]
     attributes = {n: f"value of {n}" for n in names}
-    annotation = Annotation(bbox=(0, 0, 1, 1), attributes={n: 1 for n in [*names, "id", "bbox"]})
+    annotation = Annotation(bbox=(0, 0, 1, 1), attributes=dict.fromkeys([*names, "id", "bbox"], 1))
     sample = Sample("a.png", None, 8, 6, attributes=attributes, annotations=[annotation])
     ds = Dataset.from_rows([sample])
     granum.write(ds, tmp_path / "w", "hf")

@@ -549,8 +549,13 @@ def test_metadata_by_the_letter(tmp_path: Path) -> None:
     record = json.loads(line)
     objects = record.pop("objects")
     assert record == {
-        **{"file_name": "a.png", "key": "a.png", "width": 8, "height": 6},
-        **{"text": 'a cat, "quoted"\nand [more]', "code": "007", "iso": 100},
+        "file_name": "a.png",
+        "key": "a.png",
+        "width": 8,
+        "height": 6,
+        "text": 'a cat, "quoted"\nand [more]',
+        "code": "007",
+        "iso": 100,
     }
     # Not all objects have the same values: a list of objects.
     names = ["id", "bbox", "categories", "area", "iscrowd", "score", "segmentation", "c"]
@@ -561,8 +566,12 @@ def test_metadata_by_the_letter(tmp_path: Path) -> None:
     granum.write(rich().filter("category == 'dog'"), tmp_path / "d", "image_folder", media="copy")
     (line,) = (tmp_path / "d/train/metadata.jsonl").read_text().splitlines()
     assert json.loads(line)["objects"] == {
-        **{"id": [1], "bbox": [[1, 1, 3.25, 2]], "categories": ["dog"], "area": [6.5]},
-        **{"iscrowd": [False], "score": [0.1]},
+        "id": [1],
+        "bbox": [[1, 1, 3.25, 2]],
+        "categories": ["dog"],
+        "area": [6.5],
+        "iscrowd": [False],
+        "score": [0.1],
     }
 
 

@@ -88,7 +88,7 @@ def category_record(category: rows.Category, id_: Any, record: Any) -> dict[str,
         "space": None if category.space in (None, "object") else category.space,
     }
     if record is None:
-        return {k: v for k, v in {**now, **(category.extra or {})}.items() if v is not None}
+        return {**{k: v for k, v in now.items() if v is not None}, **(category.extra or {})}
     out = dict(record)
     for key in ("name", "supercategory"):
         if key in record and isinstance(record[key], str) and now[key] is not None:

@@ -164,7 +164,8 @@ class _Writer:
         if self.target.origin is not None:
             rest = sorted(self.used - done)
         else:
-            rest = [] if self.target.kinds == ("caption",) else list(range(len(listed)))
+            only_captions = self.target.kinds == ("caption",)
+            rest = sorted(self.used) if only_captions else list(range(len(listed)))
         ids = self.category_ids.to_pylist()
         return out + [category_record(listed[i], json.loads(ids[i]), None) for i in rest]
 

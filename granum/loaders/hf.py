@@ -264,6 +264,8 @@ class _Images:
             found = self.finder.find(PurePosixPath(path).name if path.startswith("/") else path)
             if found is not None:
                 return found
+        if path and path[0] not in "/." and ".." not in path and "//" not in path:
+            return path
         given = PurePosixPath(path)
         if given.is_absolute() and given.is_relative_to(self.root.resolve().as_posix()):
             given = given.relative_to(self.root.resolve().as_posix())

@@ -87,7 +87,6 @@ class Dataset:
         self._len = start
 
     # ------------------------------------------------------------------ making
-
     @classmethod
     def from_rows(
         cls,
@@ -346,8 +345,7 @@ class Dataset:
     # ------------------------------------------------------------------ giving
 
     def to_arrow(self, *, nested: bool = False) -> pa.Table | dict[str, pa.Table]:
-        """All tables by name (samples, annotations, categories, groups, sources); or, ``nested``,
-        one table of samples with their annotations as a list of structs."""
+        """All tables by name; or, ``nested``, one of samples with annotations as a list."""
         from granum.store.export import nested_table
 
         if nested:
@@ -361,10 +359,8 @@ class Dataset:
         }
 
     def to_hf(self) -> datasets.Dataset:
-        """A Hugging Face dataset: one row per sample, ``annotations`` as a list.
-
-        Shares memory for numbers and lists; copies the dictionary columns (as plain strings).
-        """
+        """A Hugging Face dataset: one row per sample, ``annotations`` as a list. Numbers and
+        lists are shared; dictionary columns are copied, as plain strings."""
         from granum.store.export import to_hf
 
         return to_hf(self)
@@ -392,7 +388,7 @@ class Dataset:
         return to_coco(self, allow_loss)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Dataset:
-        """Write a store; returns it opened."""
+        """Write a store, and open it."""
         from granum.store.opening import save
 
         return save(self, path, overwrite=overwrite)

@@ -104,16 +104,15 @@ def refuse_or_keep(
     )
     before = snapshot(dataset)
     try:
-        kept = check.strict(folder / "strict" / target)
-        check.lenient(folder / "lenient" / target)
+        kept = check.run(folder, target)
     except SizeUnknownError:
         # Pixels can be had: show that with images at hand it works.
         _require(_some_size_unknown(dataset), "SizeUnknownError, but every size is known")
         _nothing_in(folder / "strict", folder / "lenient")
+        (folder / "sized").mkdir()
         check.dataset = with_media(dataset, folder / "media")
         before = snapshot(check.dataset)
-        kept = check.strict(folder / "sized" / target)
-        check.lenient(folder / "sized lenient" / target)
+        kept = check.run(folder / "sized", target)
     _require(snapshot(check.dataset) == before, "writing changed the dataset itself")
     return kept
 
@@ -151,8 +150,20 @@ class _Check:
                 f"{self.format.name} cannot read what it wrote: {error}"
             ) from error
 
-    def strict(self, target: Path) -> bool:
-        """No loss allowed; whether it was kept."""
+    def run(self, folder: Path, target: str) -> bool:
+        """Whether it was kept."""
+        kept = self.strict(folder / "strict" / target)
+        if kept is None:
+            path = folder / "lenient" / target
+            report = self.write(path, ["all"])
+            _only(path)
+            self.agree(report, self.read(path))
+        else:
+            self.agree(*kept)
+        return kept is not None
+
+    def strict(self, target: Path) -> tuple[LossReport, Dataset] | None:
+        """No loss allowed: the account and what was read back, or None where it refused."""
         name = self.format.name
         try:
             report = self.write(target, ())
@@ -160,7 +171,7 @@ class _Check:
             _require(bool(error.refused), "LossError without a name of what is lost")
             _nothing_in(target.parent)
             _require(not self.must_keep, f"{name} must keep this, but refuses it: {error}")
-            return False
+            return None
         _require(target.exists(), f"{name} wrote nothing at {target.name}")
         _only(target)
         back = self.read(target)
@@ -173,18 +184,15 @@ class _Check:
         )
         _none(found, f"{name} wrote without refusing, but read back:")
         _require(not report.lost_names(), f"{name} lost {report.lost_names()} without refusing")
-        return True
+        return report, back
 
-    def lenient(self, target: Path) -> None:
-        """Any loss allowed: what comes back is what was said."""
+    def agree(self, report: LossReport, back: Dataset) -> None:
+        """What comes back is what was said."""
         name = self.format.name
-        report = self.write(target, ["all"])
-        _only(target)
         for row in report.rows:
             said = f"{row.table} {row.kind or ''} {row.column}: {row}"
             _require(row.kept + row.changed + row.lost == row.total, f"does not add up: {said}")
         promised = _projected(self.dataset, self.format, self.write_options)
-        back = self.read(target)
         keeps = self.format.keeps
         ignore = {
             *NOT_DATA,

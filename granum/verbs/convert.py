@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from granum.errors import UsageError
 from granum.loaders.base import Format, Intake, formats, options_of
@@ -22,7 +22,6 @@ from granum.schema.losses import LossReport
 from granum.store.builder import MemoryBuilder, StoreBuilder
 from granum.store.dataset import Dataset
 from granum.store.disk import is_store
-from granum.store.media import media_path
 from granum.store.opening import open_dataset, save
 
 __all__ = ["Conversion", "convert", "open", "read", "write"]
@@ -392,11 +391,3 @@ def _opened(
         yield run(StoreBuilder(scratch, sync=False))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def image_path(dataset: Dataset, index: int) -> Path:
-    """The file of a sample's image (it may be absent)."""
-    media = dataset[index].row.media
-    if media is None:
-        raise UsageError(f"{dataset[index].key!r} has no media path")
-    return media_path(cast(Any, media), dataset.meta.media_root)

@@ -16,7 +16,7 @@ from tests.loaders.faults import FAULTS, VALID, _no_categories, faulty
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """Images of the dataset; ``sizeless.jpg`` is 60 x 40, ``again.jpg`` and ``b.jpg`` are absent."""
+    """Images of the dataset: ``sizeless.jpg`` is 60 x 40; ``again.jpg``, ``b.jpg`` are absent."""
     folder = tmp_path / "images"
     folder.mkdir()
     Image.new("RGB", (100, 80)).save(folder / "a.jpg")

@@ -40,7 +40,11 @@ def project(batch: Batch, dataset: Dataset, holes: str) -> Batch:
 
 
 def project_categories(categories: pa.Table) -> pa.Table:
-    """Empty objects of further keys leave no trace in a record."""
+    """Ids that repeat are given up; empty objects of further keys leave no trace."""
+    ids = column(categories, "source_id", tables.CATEGORIES).to_pylist()
+    if len({*ids} - {None}) < len([i for i in ids if i is not None]):  # ids are unique there
+        own = [i if i not in ids[:at] else None for at, i in enumerate(ids)]
+        categories = with_column(categories, "source_id", pa.array(own, pa.string()))
     return _without_empty(categories)
 
 

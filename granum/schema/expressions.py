@@ -15,7 +15,7 @@ from __future__ import annotations
 import ast
 import json
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -95,7 +95,14 @@ class Expression:
                 f"--where {self.text!r} mixes columns of samples and of annotations; "
                 "give two conditions"
             )
+        self.either = len(options) == 2
         return "annotations" if "annotations" in options else "samples"
+
+    def settle(self, sample_columns: Iterable[str], annotation_columns: Iterable[str]) -> None:
+        """Where only ``attr.*`` and ``col.*`` are named: the table that has them is meant."""
+        names = {n.replace("attributes.", "attr.") for n in _names(self.tree)}
+        if self.either and names & {*sample_columns} and not names & {*annotation_columns}:
+            self.table = "samples"
 
     def mask(self, table: pa.Table, categories: pa.Table) -> npt.NDArray[np.bool_]:
         """Which rows of ``table`` it holds for."""

@@ -61,11 +61,9 @@ class Meta:
 
 
 class Dataset:
-    """Samples, their annotations in layers, and the categories they refer to.
-
-    Immutable: every method returns a new dataset that shares the data of this one.
-    Indexing by a row or a key gives a sample: ``ds[0].image()``, ``ds["a.jpg"].boxes("xyxy")``.
-    """
+    """Samples, their annotations in layers, and the categories they refer to. Immutable: every
+    method returns a new dataset that shares the data of this one. Indexing by a row or a key gives
+    a sample: ``ds[0].image()``, ``ds["a.jpg"].boxes("xyxy")``."""
 
     def __init__(
         self,
@@ -280,6 +278,9 @@ class Dataset:
         out = self
         if where is not None:
             expression = Expression(where)
+            for part in self.parts[:1]:
+                annotations = part.layer(self.meta.layer)
+                expression.settle(part.samples().column_names, annotations.column_names)
             if expression.table == "samples":
                 masks = [expression.mask(p.samples(), self.categories) for p in self.parts]
                 out = self.select(np.flatnonzero(np.concatenate([*masks, np.empty(0, bool)])))

@@ -157,6 +157,7 @@ TORTURE: Any = {
                 {"id": 6.0, "category_id": 9, "area": 1, "isthing": 1, "ignore": 1, "inside": None},
                 {"id": 8, "category_id": 7, "isthing": None, "attributes": {"a": [1, None]}},
                 {"id": 9, "category_id": 7, "attributes": None, "extra": None},
+                {"id": 10, "category_id": 7, "area": 2**60 + 1, "bbox": [2**60 + 1, 0, 1, 1]},
             ],
             "image_id": "b",
             "file_name": "deep/other.png",
@@ -172,7 +173,9 @@ TORTURE: Any = {
         {"id": 2**40, "file_name": "sub/a.jpg", "width": 6, "height": 4, "panoptic": "its own"},
         {"id": "b", "file_name": "b.jpg", "width": 6, "height": None, "attributes": {"n": 0}},
         {"id": 3, "file_name": "c.jpg", "width": 6, "height": 4, "coco_url": None},
-        {"id": 5, "file_name": "e.jpg", "height": 4},
+        {"id": 5, "file_name": "e.jpg", "height": 4, "attributes": [1]},
+        {"id": 6, "file_name": None, "width": 6, "height": 4},
+        {"id": 7, "width": 6, "height": 4, "attributes": None},
         {"id": 4, "file_name": "d.jpg", "width": 6, "height": 4},
     ],
     "categories": [
@@ -203,10 +206,11 @@ def test_torture_is_typed(tmp_path: Path) -> None:
     """What has a column is in it, not among the unknown keys."""
     dataset = granum.read(torture(tmp_path), FORMAT)
     listed = dataset["val/b.jpg"].annotations
-    assert [a.map.value if a.map else None for a in listed] == [300, 2, 3, 4, 5, 6, 8, 9]
+    assert [a.map.value if a.map else None for a in listed] == [300, 2, 3, 4, 5, 6, 8, 9, 10]
     assert [a.extra for a in listed] == [
         *(None, {"note": {"x": [None]}}, None, {"bbox": [], "iscrowd": 2}, {"id": "5"}),
         *({"id": 6.0, "isthing": 1}, {"isthing": None}, {"extra": None}),
+        {"area": 2**60 + 1, "bbox": [2**60 + 1, 0, 1, 1]},
     ]
     assert [a.crowd for a in listed[:4]] == [False, True, None, True]
     assert (listed[4].score, listed[5].ignore, listed[6].attributes) == (

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 import granum
-from granum.schema.rows import Annotation
+from granum.schema.rows import Annotation, Category, Sample
 from granum.schema.tables import with_column
 from granum.store.dataset import Dataset
 from granum.testing import assert_same
@@ -108,6 +108,18 @@ def test_changed_categories_are_written(tmp_path: Path) -> None:
         {"id": 1, "name": "human", "x": 1},
         {"id": 2, "name": "b", "isthing": 0},
     ]
+
+
+def test_a_flag_that_was_filled_in_may_be_stated(tmp_path: Path) -> None:
+    polygons = [[[0.0, 0.0, 2.0, 0.0, 2.0, 2.0, 0.0, 2.0]]]
+    sample = Sample("a.jpg", width=4, height=4)
+    sample.annotations = [Annotation(category=0, polygons=polygons)]
+    granum.write(Dataset.from_rows([sample], [Category("rug")]), tmp_path / "in", FORMAT)
+    dataset = granum.read(tmp_path / "in")
+    assert dataset[0].categories[0].isthing is None
+    facts = with_column(dataset.categories, "isthing", pa.array([True]))
+    granum.write(dataset.with_categories(facts, np.arange(1)), tmp_path / "out", FORMAT)
+    assert granum.read(tmp_path / "out")[0].categories[0].isthing is True
 
 
 def test_through_a_store(tmp_path: Path) -> None:

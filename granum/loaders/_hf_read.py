@@ -233,7 +233,7 @@ class RecordReader:
             self.fault("missing-annotation-id", row, "an annotation without an id among others")
         if self.intake.on_error != "fix":
             return table.filter(pa.array(~missing))
-        ids = np.array(table["annotation_id"].fill_null(0), np.int64)
+        ids = np.asarray(table["annotation_id"].fill_null(0), np.int64).copy()
         ids[missing] = self._next_id + np.arange(missing.sum())
         self._next_id += int(missing.sum())
         return tables.with_column(table, "annotation_id", pa.array(ids))

@@ -24,6 +24,7 @@ from granum.loaders._panoptic_values import (
     maps,
     numbers,
     shapes,
+    things,
 )
 from granum.loaders.base import Intake
 from granum.loaders.coco.categories import CategoryRows
@@ -142,7 +143,7 @@ class _Segments:
         for i, keys in fills(self.extra).items():
             crowd[i] = None if "iscrowd" in keys else crowd[i]
             box[i] = None if "bbox" in keys else box[i]
-        self._things(category)
+        things(c, category, [x.isthing for x in self.intake.categories], self.extra)
         ones = pa.array(np.arange(n + 1), pa.int32())
         origin = pa.array(np.full(n, self.listed.origin), pa.int16())
         place = pa.array(self.at - self.starts[self.owner], pa.int64())
@@ -266,16 +267,6 @@ class _Segments:
         if wanted.any():
             self._look_at_masks(np.flatnonzero(wanted), pixel, area, check_masks)
         return area
-
-    def _things(self, category: Array) -> None:
-        """``isthing`` of a segment is kept where it does not follow from its category."""
-        if "isthing" not in self.c.values:
-            return
-        stated = [c.isthing for c in self.intake.categories]
-        for i, v in enumerate(self.c.get("isthing").tolist()):
-            known = stated[category[i]] if category[i] >= 0 else None
-            if v is not UNSET and (v is None or known is None or v != known):
-                self.extra.setdefault(i, {})["isthing"] = v
 
     # ------------------------------------------------------------------ pixels
 

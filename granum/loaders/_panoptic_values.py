@@ -26,6 +26,7 @@ __all__ = [
     "maps",
     "numbers",
     "shapes",
+    "things",
 ]
 
 FILLED = "granum_filled"
@@ -98,6 +99,16 @@ def _box(text: str | None) -> list[float] | None:
     if isinstance(value, list) and all(type(v) in (int, float) for v in value):
         return [float(v) for v in value]
     return None
+
+
+def things(c: Columns, category: Array, stated: list[bool | None], extra: Extra) -> None:
+    """Keep ``isthing`` of segments where it does not follow from their category's."""
+    if "isthing" not in c.values:
+        return
+    for i, v in enumerate(c.get("isthing").tolist()):
+        known = stated[category[i]] if category[i] >= 0 else None
+        if v is not UNSET and (v is None or known is None or v != known):
+            extra.setdefault(i, {})["isthing"] = v
 
 
 def forms(n: int, extra: Extra) -> dict[str, pa.Array]:

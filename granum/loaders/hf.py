@@ -76,7 +76,8 @@ class HuggingFace(Format):
     name = "hf"
     title = "Hugging Face datasets (Parquet, save_to_disk)"
     spec = "https://huggingface.co/docs/datasets/object_detection"
-    keeps = losses.NAMES - {"layers", "record"}
+    keeps = losses.NAMES - {"layers"}
+    ordered = False  # samples of one split come together
     tolerance = {"bbox": 1e-6, "polygons": 1e-6, "polyline": 1e-6, "keypoints": 1e-6}  # noqa: RUF012
     checked = "real data"
 

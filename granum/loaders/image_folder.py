@@ -70,7 +70,8 @@ class ImageFolder(Format):
     name = "image_folder"
     title = "Images in class folders, or with metadata files (HF ImageFolder)"
     spec = "https://huggingface.co/docs/datasets/image_dataset"
-    keeps = losses.NAMES - {"layers", "record"}
+    keeps = losses.NAMES - {"layers"}
+    ordered = False  # samples of one split come together
     tolerance = {"bbox": 1e-6, "polygons": 1e-6, "polyline": 1e-6, "keypoints": 1e-6}  # noqa: RUF012
     media_is_data = True
     checked = "fixture"

@@ -118,7 +118,8 @@ def polygon_area(ring: npt.ArrayLike) -> float:
     """Area of one ring, flat x, y, by the shoelace formula; never negative."""
     p = np.asarray(ring, np.float64).reshape(-1, 2)
     x, y = p[:, 0], p[:, 1]
-    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinite corners: NaN
+        return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
 
 
 def areas(annotations: pa.Table) -> Floats:

@@ -171,7 +171,6 @@ class Dataset:
 
     @cached_property
     def num_annotations(self) -> int:
-        """Rows of the current layer."""
         return sum(p.layer(self.meta.layer).num_rows for p in self.parts)
 
     @cached_property

@@ -54,19 +54,8 @@ class Keeps:
         return "+".join([*self.kinds, *self.columns])
 
 
-class FormatSuite:
-    """Inherit, set ``name``, and pytest runs the suite on your format.
-
-    Attributes:
-        name: the registered name.
-        least: what it must keep; each must be written without ``LossError`` and come back.
-        write_options: options for every write.
-        read_options: options for every reading.
-        target: name of the folder or file that is written.
-        media: the media mode; None for ``copy`` where the format is made of images.
-        examples: how many drawn datasets per test.
-        shrink: whether a failing dataset is made smaller first, which takes minutes.
-    """
+class _Bench:
+    """What the tests of a format share; its attributes are explained at ``FormatSuite``."""
 
     name: ClassVar[str]
     least: ClassVar[Sequence[Keeps]] = ()
@@ -76,8 +65,6 @@ class FormatSuite:
     media: ClassVar[str | None] = None
     examples: ClassVar[int] = 25
     shrink: ClassVar[bool] = False
-
-    # ------------------------------------------------------------------ helpers
 
     @property
     def format(self) -> Format:
@@ -159,6 +146,34 @@ class FormatSuite:
         )
         drawn: Any = given
         configured(drawn(strategy)(test))()
+
+    def survives(self, target: Path, policy: OnError, title: str) -> None:
+        try:
+            dataset = self.read(target, policy)
+            for name in dataset.meta.layers:
+                dataset.annotations(layer=name)
+        except GranumError as error:
+            assert str(error), title
+            json.dumps(error.details())
+        except Exception as error:
+            raise AssertionError(
+                f"{title}, under {policy}: {type(error).__name__}: {error}"
+            ) from error
+
+
+class FormatSuite(_Bench):
+    """Inherit, set ``name``, and pytest runs the suite on your format.
+
+    Attributes:
+        name: the registered name.
+        least: what it must keep; each must be written without ``LossError`` and come back.
+        write_options: options for every write.
+        read_options: options for every reading.
+        target: name of the folder or file that is written.
+        media: the media mode; None for ``copy`` where the format is made of images.
+        examples: how many drawn datasets per test.
+        shrink: whether a failing dataset is made smaller first, which takes minutes.
+    """
 
     # ------------------------------------------------------------------ the promise
 
@@ -318,19 +333,6 @@ class FormatSuite:
                 for policy in get_args(OnError):
                     self.survives(target, policy, f"{path.name} {how}")
                 path.write_bytes(content)
-
-    def survives(self, target: Path, policy: OnError, title: str) -> None:
-        try:
-            dataset = self.read(target, policy)
-            for name in dataset.meta.layers:
-                dataset.annotations(layer=name)
-        except GranumError as error:
-            assert str(error), title
-            json.dumps(error.details())
-        except Exception as error:
-            raise AssertionError(
-                f"{title}, under {policy}: {type(error).__name__}: {error}"
-            ) from error
 
 
 _EXAMPLES: dict[str, Dataset] = {}

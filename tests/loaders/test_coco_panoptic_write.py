@@ -22,6 +22,7 @@ from granum.store.dataset import Dataset
 from granum.store.parts import Batch
 from granum.testing import FormatSuite
 from granum.testing.suite import Keeps
+from tests.data import shared
 from tests.loaders.panoptic_trees import files, ids_of, load, put
 
 FORMAT = "coco_panoptic"
@@ -375,3 +376,19 @@ class Segments(FormatSuite):
 def test_keeps_what_it_says(tmp_path: Path) -> None:
     """Nothing is refused of objects with masks of their own, and all comes back."""
     Segments().test_keeps_the_least(tmp_path)
+
+
+def test_detections_become_the_segments_that_they_came_from(tmp_path: Path) -> None:
+    """panopticapi's sample: 50 RLE made from two PNGs give the same partition of pixels."""
+    root = shared("panoptic_sample")
+    dataset = granum.read(root / "panoptic_coco_detection_format.json", "coco")
+    report = granum.write(dataset, tmp_path / "out", FORMAT)
+    assert report.lost_names() == {}
+    before, after = granum.read(root, FORMAT), granum.read(tmp_path / "out", FORMAT)
+    assert (len(after), after.num_annotations) == (2, 50)
+    for sample in before:
+        other = after[sample.key]
+        masks = [other.mask(k) for k in range(len(other.annotations))]
+        for k, label in enumerate(sample.labels):
+            same = [i for i, m in enumerate(masks) if np.array_equal(m, sample.mask(k))]
+            assert [other.labels[i] for i in same] == [label]

@@ -291,3 +291,8 @@ def test_areas():
     )
     assert found[:3].tolist() == [6.0, 64 - 16 + 0.5, 2.0]
     assert np.isnan(found[3])
+
+
+def test_areas_of_what_is_not_finite_are_quiet():
+    with np.errstate(all="raise"):
+        assert math.isnan(geometry.polygon_area([0.0, 0.0, float("inf"), 0.0, 1.0, float("inf")]))

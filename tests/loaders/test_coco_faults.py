@@ -163,3 +163,18 @@ def test_media_checks(tmp_path: Path, images: Path) -> None:
     path = write(tmp_path / "x.json", data)
     found = granum.validate(path, images=images, check_media=True)
     assert found.findings.counts == {"broken-media": 1, "size-mismatch": 1}
+
+
+def test_numbers_that_no_double_holds_are_faults(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(VALID).replace('"area": 600.0', '"area": 1e999', 1))
+    found = granum.validate(path)
+    assert found.findings.counts == {"nan-token": 1}
+    assert found.findings.items[0].place == "/annotations/0/area"
+
+
+def test_keys_with_quotation_marks_are_refused(tmp_path: Path) -> None:
+    data = faulty()
+    data["images"][0]['a"b'] = 1
+    with pytest.raises(FormatError, match="quotation mark"):
+        granum.read(write(tmp_path / "x.json", data))

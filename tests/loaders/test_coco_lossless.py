@@ -91,6 +91,7 @@ TORTURE: Json = {
         {"id": 2, "file_name": "b/same.jpg", "width": 5, "height": 4, "license": None, "tags": []},
         {"id": 1, "file_name": "größe ü.jpg", "width": 640, "height": 480, "date_captured": "2013"},
         {"id": 8, "file_name": "empty.jpg", "width": 640.0, "height": 480},
+        {"id": 9, "file_name": "odd.jpg", "width": 640, "height": 480, "attributes": [1, "x"]},
     ],
     "categories": [
         {"id": 90, "name": "toothbrush", "supercategory": "indoor", "frequency": "r"},

@@ -127,13 +127,13 @@ def _sniff(root: Path) -> str | None:
 
 
 def _sniff_file(path: Path) -> str | None:
-    if path.suffix.lower() != ".json" or path.name.startswith("panoptic_"):
+    if path.suffix.lower() != ".json":
         return None
     try:
         head, tail = ends(path)
     except OSError:
         return None
-    if b'"segments_info"' in head:
+    if b'"segments_info"' in head + tail:
         return None
     if _RESULT.match(head):
         return "a list of objects with image_id and category_id"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -83,7 +84,7 @@ def _fault_of(name: str, value: Any, kind: Any) -> tuple[str, str] | None:
 
 
 def _nans(value: Any) -> Iterator[bool]:
-    if value == NAN:
+    if value == NAN or (isinstance(value, float) and not math.isfinite(value)):  # 1e999
         yield True
     elif isinstance(value, list):
         for v in value:

@@ -328,7 +328,7 @@ def _agrees(key: str, value: Any, texts: pa.Array | None, row: int) -> bool:
         return str(value) == str(json.loads(now))
     if key in ("iscrowd", *FLAGS):
         return bool(value) == bool(json.loads(now))
-    if key in ("num_keypoints", "file_name"):
+    if key in ("num_keypoints", "file_name", "attributes"):
         return True
     if key in ("width", "height"):
         return bool(value == json.loads(now))

@@ -67,6 +67,10 @@ class Images:
         width, height = columns.get("width").tolist(), columns.get("height").tolist()
         extra = extras(columns, file, {"attributes"})
         attributes = raw_texts(columns, file, "attributes")
+        for i, text in enumerate(attributes):
+            if text is not None and text[:1] != "{":  # not an object: kept as it was written
+                extra.rows.setdefault(i, {})["attributes"] = json.loads(text)
+                attributes[i] = None
         shapes = key_sets(columns)
         index = columns.indices().tolist()
         listed = ids.tolist()
@@ -145,6 +149,7 @@ class Images:
             or not all(names)
             or len(set(names)) < n
             or len(set(ids.tolist())) < n
+            or any(t is not None and t[:1] != "{" for t in raw_texts(columns, file, "attributes"))
         ):
             return False
         self.key = [prefix + name for name in names] if prefix else names

@@ -70,7 +70,7 @@ def find_files(root: Path, intake: Intake) -> list[FileInTree]:
     for path in listed:
         name = path.relative_to(root).as_posix()
         head, tail = ends(path)
-        if path.name.startswith("panoptic_") or b'"segments_info"' in head:
+        if b'"segments_info"' in head + tail:
             message = "a panoptic file: read it with --from coco_panoptic"
             intake.fault("file-not-read", name, None, message)
             continue

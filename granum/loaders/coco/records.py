@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from msgspec import UNSET, Raw
 
+from granum.errors import FormatError
 from granum.loaders.base import Intake
 from granum.loaders.coco.clean import clean
 from granum.loaders.coco.scan import NAN, JsonFile
@@ -237,8 +239,8 @@ class _Chunk:
 class _Struct:
     """The struct type for the keys met so far; grows when a chunk has others."""
 
-    def __init__(self, known: Mapping[str, Any]) -> None:
-        self.known = known
+    def __init__(self, known: Mapping[str, Any], where: Path) -> None:
+        self.known, self.where = known, where
         self.kinds: dict[str, Any] = {}
         self._build()
 
@@ -254,6 +256,9 @@ class _Struct:
         """Add keys of the records in ``text``; whether there were new ones."""
         keys = {k for r in msgspec.json.decode(text, type=list[dict[str, Raw]]) for k in r}
         new = sorted(keys - self.kinds.keys())
+        odd = [k for k in new if '"' in k or "\\" in k]
+        if odd:
+            raise FormatError(self.where, f"the key {odd[0]!r} holds a quotation mark or backslash")
         if new:
             self.kinds.update({k: self.known.get(k, Raw) for k in new})
             self._build()
@@ -272,7 +277,7 @@ class _Struct:
         """Quotation marks that regular records with these values hold."""
         total = 0
         for key, column in values.items():
-            marks = 2 + 2 * key.count('"')
+            marks = 2
             if isinstance(column, Raws):
                 total += marks * int(np.count_nonzero(column.lengths)) + column.quotes()
             else:
@@ -327,7 +332,7 @@ class _IrregularError(Exception):
 def _read_all(
     reading: _Reading, known: Mapping[str, Any], chunks: Iterator[tuple[int, bytes]]
 ) -> Columns:
-    out, struct, begin = Columns(), _Struct(known), 0
+    out, struct, begin = Columns(), _Struct(known, reading.file.path), 0
     for at, text in chunks:
         try:
             begin += _read_chunk(out, struct, reading, at, text, begin)

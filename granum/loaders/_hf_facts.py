@@ -219,13 +219,16 @@ def class_names(features: Mapping[str, Any], *path: str) -> list[str] | None:
 
 
 def image_columns(schema: pa.Schema, features: Mapping[str, Any]) -> list[str]:
-    """Columns that hold images, the main one first."""
-    typed = [n for n in schema.names if _is_image(features.get(n))]
-    found = typed or [f.name for f in schema if _is_media(plain_type(f.type))]
+    """Columns that hold images or lists of images, the main one first."""
+    typed = [n for n in schema.names if _is_image(_inner(features.get(n)))]
+    kinds = {f.name: plain_type(f.type) for f in schema}
+    single = [n for n, k in kinds.items() if _is_media(k)]
+    listed = [n for n, k in kinds.items() if is_list(k) and _is_media(k.value_type)]
+    found = typed or [*single, *listed]
     if not found:
         named = ("image", "file_name", "image_path", "path")
-        found = [n for n in named if n in schema.names and _is_text(schema, n)][:1]
-    return sorted(found, key=lambda n: n != "image")
+        found = [n for n in named if n in schema.names and pa.types.is_string(kinds[n])][:1]
+    return sorted(found, key=lambda n: (n != "image", is_list(kinds[n])))
 
 
 def _is_image(feature: Any) -> bool:
@@ -234,10 +237,6 @@ def _is_image(feature: Any) -> bool:
 
 def _is_media(kind: pa.DataType) -> bool:
     return pa.types.is_struct(kind) and {f.name for f in kind} == {"bytes", "path"}
-
-
-def _is_text(schema: pa.Schema, name: str) -> bool:
-    return pa.types.is_string(plain_type(schema.field(name).type))
 
 
 _DTYPES = {"double": "float64", "float": "float32", "halffloat": "float16"}

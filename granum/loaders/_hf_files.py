@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -34,6 +36,7 @@ SPLITS = (
 """Names of splits, in the order in which they are read."""
 
 BYTES_AT_ONCE = 32 << 20
+ENTRIES = 20_000
 SHARDED = re.compile(r"(?P<split>.+?)-\d{5}-of-\d{5}(-[0-9a-f]+)?")
 NUMBERED = re.compile(r"(?P<split>[A-Za-z-]+?)[-_.]?\d*")
 
@@ -41,6 +44,12 @@ NUMBERED = re.compile(r"(?P<split>[A-Za-z-]+?)[-_.]?\d*")
 def known_split(name: str) -> bool:
     """Whether a folder or file of this name is a split."""
     return name.lower() in SPLITS
+
+
+def few_entries(folder: Path) -> list[str]:
+    """Names in a folder, sorted; of a big one only the first that the system names."""
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in islice(entries, ENTRIES) if not e.name.startswith("."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +229,11 @@ def sniff_hf(root: Path) -> str | None:
             if (root / name).is_file() and (other is None or (root / other).is_file()):
                 return f"{name}: saved by save_to_disk"
         for folder in ("", "data", *_few_folders(root)):
-            files = sorted(p for p in (root / folder).glob("*.parquet") if _counts(p))
-            if files:
-                return _sniff_file(files[0])
+            if not (root / folder).is_dir():
+                continue
+            for name in few_entries(root / folder):
+                if name.endswith(".parquet") and _counts(PurePosixPath(name)):
+                    return _sniff_file(root / folder / name)
     except (OSError, ValueError):  # a FormatError is one, and so is a name that cannot be
         return None
     return None
@@ -231,10 +242,11 @@ def sniff_hf(root: Path) -> str | None:
 def _few_folders(root: Path) -> list[str]:
     """Up to 16 folders of splits and of configurations, two deep."""
     out = []
-    for path in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))[:8]:
-        if path.name != OWN_FOLDER:
-            out += [path.name, *(f"{path.name}/{s}" for s in SPLITS if (path / s).is_dir())]
-    return out[:16]
+    for name in (n for n in few_entries(root) if n != OWN_FOLDER and (root / n).is_dir()):
+        out += [name, *(f"{name}/{s}" for s in SPLITS if (root / name / s).is_dir())]
+        if len(out) >= 16:
+            break
+    return out
 
 
 def _sniff_file(path: Path) -> str | None:

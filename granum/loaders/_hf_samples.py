@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from granum.loaders._hf_columns import conform_array, is_list, is_text, lengths_of, plain
+from granum.loaders._hf_columns import is_list, lengths_of
 from granum.loaders.base import Intake
 from granum.schema import rows
 from granum.schema.tables import SAMPLES, with_column
 from granum.store.builder import Incoming
 
-__all__ = ["Further", "Keys", "further_images", "incoming", "media_array"]
+__all__ = ["Further", "Keys", "flat_images", "further", "incoming", "media_array"]
 
 Ints = npt.NDArray[np.int64]
 MEDIA = SAMPLES.field("media").type
@@ -68,27 +68,25 @@ class Further:
     media: pa.StructArray
 
 
-def further_images(role: str, array: pa.Array) -> Further | None:
-    """Images of a column of paths or structs, or of lists of these; None where it holds none."""
-    array = plain(array)
-    order = None
+def flat_images(array: pa.Array) -> tuple[pa.Array, Ints, Ints | None]:
+    """Images of a column of single images or of lists: flat, the record of each, and its rank in
+    the list (None where there are no lists)."""
     at = np.arange(len(array))
-    if is_list(array.type):
-        lengths = np.maximum(lengths_of(array), 0)
-        at = np.repeat(at, lengths)
-        order = np.arange(len(at)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        array = array.flatten()
-    if is_text(array.type):
-        media = media_array(array)
-    elif pa.types.is_struct(array.type):
-        media = conform_array(array, MEDIA)
-    else:
-        return None
+    if not is_list(array.type):
+        return array, at, None
+    lengths = np.maximum(lengths_of(array), 0)
+    at = np.repeat(at, lengths)
+    order = np.arange(len(at)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return array.flatten(), at, order
+
+
+def further(role: str, media: pa.StructArray, at: Ints, order: Ints | None) -> list[Further]:
+    """The images that there are, as one entry or none."""
     there = np.asarray(media.is_valid())
     if not there.any():
-        return None
+        return []
     chosen = media.filter(pa.array(there))
-    return Further(role, at[there], None if order is None else order[there], chosen)
+    return [Further(role, at[there], None if order is None else order[there], chosen)]
 
 
 def incoming(
@@ -100,7 +98,7 @@ def incoming(
     annotations: pa.Table,
     *,
     unit: str,
-    further: Sequence[Further] = (),
+    beside: Sequence[Further] = (),
     taken: Keys | None = None,
 ) -> Incoming:
     """One batch of samples, each followed by the further images of its record.
@@ -113,7 +111,7 @@ def incoming(
         splits: their splits, where ``columns`` have none.
         annotations: their ``sample`` is the number of the record.
         unit: of coordinates, where ``columns`` do not say.
-        further: images beside the main ones.
+        beside: further images of the records.
         taken: keys given so far.
     """
     n = len(keys)
@@ -123,20 +121,20 @@ def incoming(
     for name, value in (("unit", unit), ("media_kind", "image")):
         made.setdefault(name, pa.array([value] * n, pa.string()))
     samples = pa.table(made)
-    if not further:
+    if not beside:
         return Incoming(samples, {"truth": annotations} if annotations.num_rows else {})
-    return _with_further(intake, samples, annotations, further, taken or Keys())
+    return _with_further(intake, samples, annotations, beside, taken or Keys())
 
 
 def _with_further(
     intake: Intake,
     samples: pa.Table,
     annotations: pa.Table,
-    further: Sequence[Further],
+    beside: Sequence[Further],
     taken: Keys,
 ) -> Incoming:
     keys = samples["key"].to_pylist()
-    several = np.unique(np.concatenate([f.at for f in further]))
+    several = np.unique(np.concatenate([f.at for f in beside]))
     group_of = np.full(len(keys), -1)
     for record in several.tolist():
         group_of[record] = len(intake.groups)
@@ -146,7 +144,7 @@ def _with_further(
     samples = with_column(samples, "group", pa.array(group_of, pa.int64(), mask=alone))
     samples = with_column(samples, "role", roles)
     pieces, at = [samples], [np.arange(len(keys))]
-    for each in further:
+    for each in beside:
         ranks = pa.nulls(len(each.at), pa.int64()) if each.order is None else pa.array(each.order)
         names = [
             taken.unique(f"{keys[r]}:{each.role}" + ("" if o is None else f":{o}"))

@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 from granum.errors import FormatError
 from granum.loaders._hf_columns import plain
 from granum.loaders._hf_facts import CAPTIONS, Facts
-from granum.loaders._hf_files import known_split
+from granum.loaders._hf_files import few_entries, known_split
 from granum.loaders._hf_project import read_groups
 from granum.loaders._hf_read import RecordReader, declared, locations, single
-from granum.loaders._hf_samples import Further, Keys, further_images, incoming, media_array
+from granum.loaders._hf_samples import Further, Keys, flat_images, further, incoming, media_array
 from granum.loaders._image_lists import label_table
 from granum.loaders._image_tree import METADATA, OWN_FILE, Tree, classes_of, splits_of
 from granum.loaders._metadata import is_media, read_metadata
@@ -62,8 +62,8 @@ def sniff_metadata(root: Path) -> str | None:
             with (root / OWN_FILE).open("rb") as file:
                 if file.read(len(BEGINNING)) == BEGINNING:
                     return f"{OWN_FILE}: written by granum"
-        below = sorted(p for p in root.iterdir() if p.is_dir() and known_split(p.name))
-        for folder in (root, *below):
+        below = [root / n for n in few_entries(root) if known_split(n)]
+        for folder in (root, *(p for p in below if p.is_dir())):
             for name in METADATA:
                 path = folder / name
                 if path.is_file() and any(is_media(c) for c in _columns(path)):
@@ -146,6 +146,7 @@ class Records:
     name: str
     facts: Facts | None = None
     splits: dict[str, str | None] = field(default_factory=dict)
+    _images: frozenset[str] = frozenset()
     _used: set[str] = field(default_factory=set)
     _keys: Keys = field(default_factory=Keys)
 
@@ -230,7 +231,7 @@ class Records:
             [self._split(p, folder) for p in paths],
             annotations,
             unit=reader.unit,
-            further=self._further(named, at),
+            beside=self._further(named, at),
             taken=self._keys,
         )
 
@@ -296,9 +297,8 @@ class Records:
             array = pa.array(mine, pa.list_(pa.string()))
             if not column.endswith("s"):
                 array = pa.array([p[0] if p else None for p in mine], pa.string())
-            found = further_images(role, array)
-            if found is not None:
-                out.append(found)
+            flat, records, order = flat_images(array)
+            out += further(role, media_array(flat), records, order)
         return out
 
     def _unlisted(self) -> Iterator[Incoming]:

@@ -78,12 +78,14 @@ class Tree:
         folders: folders, empty ones included.
         metadata: metadata files of the `datasets` library.
         others: files that are none of these and no read-me or licence.
+        links: links to folders, which are not followed.
     """
 
     images: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     metadata: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, root: Path) -> Tree:
@@ -93,7 +95,9 @@ class Tree:
             below[:] = sorted(n for n in below if not n.startswith(".") and n not in _SKIPPED)
             relative = Path(folder).relative_to(root).as_posix()
             before = "" if relative == "." else f"{relative}/"
-            tree.folders += [before + n for n in below]
+            links = {n for n in below if (Path(folder) / n).is_symlink()}
+            tree.links += [before + n for n in below if n in links]
+            tree.folders += [before + n for n in below if n not in links]
             for name in files:
                 if name.startswith("."):
                     continue
@@ -116,13 +120,18 @@ def splits_of(tree: Tree) -> dict[str, str | None]:
 
 
 def classes_of(tree: Tree, splits: Mapping[str, str | None]) -> list[str]:
-    """Names of the class folders, sorted; empty where there are no classes."""
+    """Names of the class folders, sorted; empty where there are no classes.
+
+    A folder that holds files but no image is none.
+    """
     roots = tuple(f"{s}/" for s in splits) or ("",)
-    found = set()
-    for path in tree.folders:
-        for root in roots:
-            if path.startswith(root) and "/" not in path[len(root) :]:
-                found.add(path[len(root) :])
+    found, held, alien = set[str](), set[str](), set[str]()
+    for root in roots:
+        for paths, into in ((tree.images, held), (tree.others, alien)):
+            into |= first_folders(p[len(root) :] for p in paths if p.startswith(root))
+        below = (p[len(root) :] for p in tree.folders if p.startswith(root))
+        found |= {p for p in below if "/" not in p}
+    found -= alien - held
     if len(found) < 2 or all(n.lower() in CONTAINERS for n in found):
         return []
     return sorted(found)

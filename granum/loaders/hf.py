@@ -29,7 +29,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -47,13 +47,13 @@ from granum.loaders._hf_facts import (
     image_columns,
 )
 from granum.loaders._hf_files import Shard, shards, sniff_hf
+from granum.loaders._hf_images import ImageColumns
 from granum.loaders._hf_plan import Plan, caption_column, make_plan
 from granum.loaders._hf_project import Kept, Pixels, read_groups, write_groups
 from granum.loaders._hf_read import BoxFormat, RecordReader, declared, locations
-from granum.loaders._hf_samples import Keys, further_images, incoming, media_array
+from granum.loaders._hf_samples import Keys, incoming
 from granum.loaders._hf_write import record_schema, records
 from granum.loaders.base import Format, Intake, formats, image_name
-from granum.loaders.reading import ImageFinder
 from granum.schema import losses
 from granum.schema.tables import column
 from granum.store.builder import Incoming
@@ -107,7 +107,7 @@ class HuggingFace(Format):
         if facts is not None and root.is_dir():
             yield from read_groups(root, intake, ids=facts.ids)
         intake.locate = locations([s.name for s in found], ["row"] * len(found))
-        images = _Images(intake)
+        images = ImageColumns(intake)
         keys = Keys()
         for shard in found:
             features = features_of(shard.schema)
@@ -131,23 +131,23 @@ class HuggingFace(Format):
             yield from self._batches(shard, reader, columns, images, keys)
 
     def _batches(
-        self, shard: Shard, reader: RecordReader, columns: list[str], images: _Images, keys: Keys
+        self,
+        shard: Shard,
+        reader: RecordReader,
+        columns: list[str],
+        images: ImageColumns,
+        keys: Keys,
     ) -> Iterator[Incoming]:
         for start, table in shard.tables():
             ordinals = start + np.arange(table.num_rows)
             samples, annotations = reader.read(table, ordinals)
-            media = images.media(table[columns[0]], shard.name, ordinals)
+            media, beside = images.of(table, columns, shard.name, ordinals)
             own = samples.pop("key", None)
             wanted = (
                 _keys(shard.split, table, media, samples, ordinals)
                 if own is None
                 else plain(own).to_pylist()
             )
-            further = [
-                f
-                for c in columns[1:]
-                if (f := further_images(c, images.known(table[c]))) is not None
-            ]
             yield incoming(
                 reader.intake,
                 samples,
@@ -156,7 +156,7 @@ class HuggingFace(Format):
                 [shard.split] * table.num_rows,
                 annotations,
                 unit=reader.unit,
-                further=further,
+                beside=beside,
                 taken=keys,
             )
 
@@ -215,64 +215,6 @@ class HuggingFace(Format):
     def image_names(self, dataset: Dataset) -> Iterator[Sequence[str]]:
         for batch in dataset.iter_batches():
             yield [path or "" for path in _paths(batch)]
-
-
-class _Images:
-    """Where the images of records are."""
-
-    def __init__(self, intake: Intake) -> None:
-        self.intake = intake
-        self.finder = None if intake.images is None else ImageFinder(intake.images)
-        self.root = intake.media_root or Path()
-
-    def known(self, column_: pa.ChunkedArray) -> pa.Array:
-        """Further images: those whose paths stay below the root."""
-        array = plain(column_)
-        if not pa.types.is_string(array.type):
-            return array
-        return pa.array([self._inside(p) for p in array.to_pylist()], pa.string())
-
-    def media(self, column_: pa.ChunkedArray, name: str, ordinals: np.ndarray) -> pa.StructArray:
-        """The main images; a path that leaves the folder of images is a fault."""
-        array = plain(column_)
-        if pa.types.is_string(array.type):
-            paths, data = array, None
-        else:
-            found = dict(zip([f.name for f in array.type], array.flatten(), strict=True))
-            paths, data = found["path"].cast(pa.string()), found["bytes"].cast(pa.binary())
-        out: list[str | None] = []
-        embedded = np.zeros(len(paths), bool) if data is None else np.asarray(data.is_valid())
-        for row, path in enumerate(paths.to_pylist()):
-            if path is None or embedded[row]:
-                out.append(path)
-                continue
-            inside = self._inside(path)
-            if inside is None:
-                self.intake.fault(
-                    "file-missing",
-                    name,
-                    f"row {ordinals[row]}",
-                    f"{path!r} is outside of {self.root}; name the folder of the images",
-                )
-            out.append(inside)
-        return media_array(out, data)
-
-    def _inside(self, path: str | None) -> str | None:
-        """A path relative to the root of images, or None where it leaves it."""
-        if path is None:
-            return None
-        if self.finder is not None:
-            found = self.finder.find(PurePosixPath(path).name if path.startswith("/") else path)
-            if found is not None:
-                return found
-        if path and path[0] not in "/." and ".." not in path and "//" not in path:
-            return path
-        given = PurePosixPath(path)
-        if given.is_absolute() and given.is_relative_to(self.root.resolve().as_posix()):
-            given = given.relative_to(self.root.resolve().as_posix())
-        if given.is_absolute() or ".." in given.parts or not given.parts:
-            return None
-        return given.as_posix()
 
 
 def _keys(

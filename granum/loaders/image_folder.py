@@ -119,6 +119,8 @@ class ImageFolder(Format):
         for path in tree.others:
             if path not in read:
                 intake.fault("file-not-read", path, None, "no image, and no metadata file")
+        for path in tree.links:
+            intake.fault("file-not-read", path, None, "a link to a folder is not followed")
 
     # ------------------------------------------------------------------ writing
 

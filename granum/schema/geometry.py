@@ -131,13 +131,14 @@ def areas(annotations: pa.Table) -> Floats:
         valid, boxes = fixed_list(annotations["bbox"])
         out[valid] = (boxes[:, 2] * boxes[:, 3])[valid]
     if "polygons" in annotations.column_names:
-        for i, parts in enumerate(annotations["polygons"].to_pylist()):
-            if parts:
-                out[i] = sum(
-                    polygon_area(r[: len(r) // 2 * 2]) * (-1 if k else 1)
-                    for part in parts
-                    for k, r in enumerate(part)
-                )
+        with np.errstate(invalid="ignore", over="ignore"):  # infinite coordinates: no area
+            for i, parts in enumerate(annotations["polygons"].to_pylist()):
+                if parts:
+                    out[i] = sum(
+                        polygon_area(r[: len(r) // 2 * 2]) * (-1 if k else 1)
+                        for part in parts
+                        for k, r in enumerate(part)
+                    )
     if "rle" in annotations.column_names:
         for i, rle in enumerate(annotations["rle"].to_pylist()):
             if rle is not None:

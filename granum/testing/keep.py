@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,9 @@ class _Check:
             _require(row.kept + row.changed + row.lost == row.total, f"does not add up: {said}")
         promised = _projected(self.dataset, self.format, self.write_options)
         keeps = self.format.keeps
+        if "layers" not in keeps:  # what is not written need not be projected
+            current = promised.meta.layer
+            promised = promised._with(meta=replace(promised.meta, layers={current: {}}))
         ignore = {
             *NOT_DATA,
             *(() if "group" in keeps else ["groups"]),

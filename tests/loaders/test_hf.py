@@ -253,6 +253,36 @@ def test_further_images_are_samples_of_one_group(tmp_path: Path) -> None:
     assert ds[1].image().getpixel((0, 0)) == (9, 0, 0)
 
 
+def test_lists_of_images(tmp_path: Path) -> None:
+    """The first image of a list is the main one; the others are further samples."""
+    entries = [{"bytes": png(i), "path": f"{i}.png"} for i in range(3)]
+    table = pa.table({"images": [entries, [], [entries[0]]], "text": ["x", "y", None]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    ds = granum.read(tmp_path)
+    found = ds.samples(["key", "role", "order", "group"]).to_pylist()
+    assert [tuple(r.values()) for r in found] == [
+        ("0.png", "image", None, 0),
+        ("0.png:images:1", "images", 1, 0),
+        ("0.png:images:2", "images", 2, 0),
+        ("00000001", None, None, None),
+        ("0.png#2", None, None, None),
+    ]
+    assert [len(s.annotations) for s in ds] == [1, 0, 0, 1, 0]
+    assert ds[2].image().getpixel((0, 0)) == (2, 0, 0)
+
+
+@pytest.mark.parametrize("path", ["https://host/a.png", "../a.png", "/etc/passwd", ".."])
+def test_paths_that_leave_the_folder(tmp_path: Path, path: str) -> None:
+    entries = [{"bytes": None, "path": path}, {"bytes": png(), "path": path}]
+    pq.write_table(pa.table({"image": entries, "depth": entries}), tmp_path / "a.parquet")
+    with pytest.raises(FindingsError) as raised:
+        granum.read(tmp_path)
+    found = [(f.code, f.place) for f in raised.value.findings.items]
+    assert found == [("file-missing", "row 0")] * 2
+    skipped = granum.read(tmp_path, on_error="skip").samples()["media"].to_pylist()
+    assert all(m is None or m["bytes"] for m in skipped)
+
+
 def test_images_by_path(tmp_path: Path) -> None:
     """Paths are relative to the dataset or to --images; others are found by name, or told."""
     (tmp_path / "pictures").mkdir()

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import granum
-from granum.errors import FormatError, LossError, SizeUnknownError, UsageError
+from granum.errors import FindingsError, FormatError, LossError, SizeUnknownError, UsageError
 from granum.loaders.base import formats
 from granum.schema.geometry import encode_mask
 from granum.schema.losses import name_of
@@ -266,6 +268,25 @@ def test_references_and_other_layers(tmp_path: Path) -> None:
     assert raised.value.refused == sorted(["layers", str(name_of("annotations", "subject"))])
 
 
+def test_an_id_that_was_taken_away(tmp_path: Path) -> None:
+    """Where annotations name each other, one without an id is a fault."""
+    a = Annotation(bbox=(0, 0, 2, 2), annotation_id=4)
+    b = Annotation(bbox=(1, 1, 2, 2), annotation_id=7, parent=4)
+    sample = Sample("a.png", None, 8, 6, annotations=[a, b])
+    granum.write(Dataset.from_rows([sample]), tmp_path / "w", "hf")
+    (path,) = (tmp_path / "w" / "data").iterdir()
+    table = pq.read_table(path)
+    (row,) = table.to_pylist()
+    row["objects"]["id"][1] = None
+    pq.write_table(pa.Table.from_pylist([row], table.schema), path)
+    with pytest.raises(FindingsError, match="missing-annotation-id"):
+        granum.read(tmp_path / "w")
+    assert granum.read(tmp_path / "w", on_error="skip").num_annotations == 1
+    fixed = granum.read(tmp_path / "w", on_error="fix")[0].annotations
+    assert [x.annotation_id == 4 for x in fixed] == [True, False]
+    assert fixed[1].parent == 4
+
+
 def test_maps_stay_references(tmp_path: Path) -> None:
     a = Annotation(map=LabelMap("m/1.png", None, "rgb24", 300, None, "object", "ab"))
     b = Annotation(map=LabelMap(bytes=b"\x89\x00", value=0))
@@ -313,13 +334,24 @@ def test_an_empty_dataset(tmp_path: Path) -> None:
     assert back.category_names() == ["cat"]
 
 
-def test_real_boxes_survive(tmp_path: Path) -> None:
-    """COCO128's panoptic sample as Parquet: the same boxes, through the library's types."""
-    source = shared("panoptic_sample/panoptic_coco_detection_format.json")
-    if "coco" not in formats:
-        pytest.skip("the coco format is not there")
-    ds = granum.read(source, "coco")
-    granum.write(ds, tmp_path / "w", "hf")
+def test_real_annotations_survive(tmp_path: Path) -> None:
+    """50 run lengths with crowds, as COCO writes them."""
+    ds = granum.read(shared("panoptic_sample/panoptic_coco_detection_format.json"), "coco")
+    report = granum.write(ds, tmp_path / "w", "hf")
+    assert not report.lost_names()
     back = granum.read(tmp_path / "w")
-    assert back.num_annotations == ds.num_annotations == 50
-    assert_same(ds, back, ignore=["shape", "record"], ordered=False)
+    assert (len(back), back.num_annotations, back.categories.num_rows) == (2, 50, 133)
+    assert_same(ds, back)
+
+
+def test_the_library_loads_real_images(tmp_path: Path, library: Any) -> None:
+    """COCO128 from YOLO's fractions: embedded images, and boxes in their pixels."""
+    images = shared("coco128/images")
+    ds = granum.read(shared("coco128/object_detection"), "yolo", images=images, on_error="skip")
+    granum.write(ds, tmp_path / "w", "hf", embed=True)
+    (made,) = library.load_dataset(str(tmp_path / "w"), cache_dir=str(tmp_path / "c")).values()
+    assert len(made) == len(ds) == 98
+    assert sum(len(o["bbox"]) for o in made["objects"]) == ds.num_annotations == 741
+    for row, sample in zip(made, ds, strict=True):
+        assert row["image"].size == sample.size == (row["width"], row["height"])
+        assert np.allclose(row["objects"]["bbox"] or np.zeros((0, 4)), sample.boxes(), atol=1e-9)

@@ -62,6 +62,11 @@ def test_classes_below_splits(tmp_path: Path) -> None:
         ),
         # Splits alone have no classes.
         (["Train/1.png", "dev/2.png"], {"Train/1.png": ("Train", []), "dev/2.png": ("dev", [])}),
+        # A folder of other files is no class.
+        (
+            ["a/1.png", "b/1.png", "docs/x.pdf"],
+            {"a/1.png": (None, ["a"]), "b/1.png": (None, ["b"])},
+        ),
         # Hidden files and copies of folders made by archivers are none of ours.
         ([".t/a.png", "__MACOSX/a.png", "1.png"], {"1.png": (None, [])}),
     ],
@@ -83,6 +88,17 @@ def test_other_files_are_told(tmp_path: Path) -> None:
     ds = granum.read(tmp_path, "image_folder", findings=findings)
     assert len(ds) == 2
     assert [(f.code, f.path) for f in findings.items] == [("file-not-read", "notes.xml")]
+
+
+def test_links_to_folders_are_told(tmp_path: Path) -> None:
+    """A link may lead anywhere, also to itself: it is not followed, and that is said."""
+    tree(tmp_path / "d", "a/1.png", "b/2.png")
+    (tmp_path / "d" / "c").symlink_to(tmp_path / "d")
+    (tmp_path / "d" / "a" / "3.png").symlink_to(tmp_path / "d" / "a" / "1.png")
+    findings = Findings()
+    ds = granum.read(tmp_path / "d", "image_folder", findings=findings)
+    assert ds.samples()["key"].to_pylist() == ["a/1.png", "a/3.png", "b/2.png"]
+    assert [(f.code, f.path) for f in findings.items] == [("file-not-read", "c")]
 
 
 def test_fixtures() -> None:

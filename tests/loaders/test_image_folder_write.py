@@ -208,7 +208,7 @@ def test_names_of_files(tmp_path: Path) -> None:
     back = granum.read(tmp_path / "w")
     assert_same(ds, back, ignore=["samples.media"])
     for i, sample in enumerate(back):
-        assert sample.image().getpixel((0, 0))[0] == i
+        assert sample.image().getpixel((0, 0)) == (i, 0, 0)
 
 
 def test_numbers_that_json_does_not_have(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from granum.loaders.base import blank
 from granum.loaders.coco.targets import coco_sources, is_loose
 from granum.schema import geometry, rows, tables
 from granum.schema.tables import column, with_column, without_columns
-from granum.schema.units import convert_units, is_relative
+from granum.schema.units import POINT_COLUMNS, convert_units, is_relative
 from granum.store.dataset import Dataset
 from granum.store.parts import Batch
 
@@ -124,6 +124,8 @@ def _pixels(
     unknown = relative & ~np.asarray(pc.and_(width.is_valid(), height.is_valid()))
     unknown[np.setdiff1d(np.arange(len(unknown)), np.asarray(table["sample"]) - start)] = False
     if unknown.any():
+        if not _is_written(table, dataset, start):  # another layer than the one that is written
+            return samples, without_columns(table, POINT_COLUMNS)
         sized = with_sizes(dataset).samples(["width", "height"]).slice(start, samples.num_rows)
         width, height = sized["width"], sized["height"]
         samples = with_column(with_column(samples, "width", width), "height", height)
@@ -133,6 +135,13 @@ def _pixels(
     unit = pa.array(["pixel"] * samples.num_rows).dictionary_encode()
     unit = unit.cast(tables.SAMPLES.field("unit").type)
     return with_column(samples, "unit", unit), convert_units(table, at, factors)
+
+
+def _is_written(table: pa.Table, dataset: Dataset, start: int) -> bool:
+    """Whether annotations are of the layer that is written."""
+    layer = dataset.part_of(start).layer(dataset.meta.layer)
+    first = table["annotation_id"].slice(0, 1)
+    return bool(pc.any(pc.is_in(first, value_set=layer["annotation_id"].combine_chunks())).as_py())
 
 
 def _without_holes(table: pa.Table, samples: pa.Table, start: int, holes: str) -> pa.Table:

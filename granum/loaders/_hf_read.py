@@ -198,20 +198,7 @@ class RecordReader:
 
     def _joined(self, pieces: Sequence[pa.Table]) -> pa.Table:
         """All annotations of the records, in the order of their samples."""
-        known: dict[str, pa.DataType] = {}
-        agreeing = []
-        for piece in pieces:
-            odd = {
-                n for n in piece.column_names if known.setdefault(n, piece[n].type) != piece[n].type
-            }
-            if odd:
-                texts = json_objects(
-                    {n.removeprefix("attr."): piece[n] for n in odd}, piece.num_rows
-                )
-                piece = piece.drop_columns(sorted(odd))
-                texts = merge_json(tables.column(piece, "attributes").combine_chunks(), texts)
-                piece = tables.with_column(piece, "attributes", texts)
-            agreeing.append(piece)
+        agreeing = _agreeing(pieces)
         if not agreeing:
             return tables.empty(ANNOTATIONS).drop_columns(["annotation_id"])
         joined = self._numbered(pa.concat_tables(agreeing, promote_options="default"))
@@ -313,6 +300,21 @@ class RecordReader:
         if row == before and source_id is not None:
             self.intake.categories[row] = rows.Category(name, space, source_id=source_id)
         return row
+
+
+def _agreeing(pieces: Sequence[pa.Table]) -> list[pa.Table]:
+    """The pieces, with attributes of another type than in the pieces before in the JSON."""
+    known: dict[str, pa.DataType] = {}
+    agreeing = []
+    for piece in pieces:
+        odd = {n for n in piece.column_names if known.setdefault(n, piece[n].type) != piece[n].type}
+        if odd:
+            texts = json_objects({n.removeprefix("attr."): piece[n] for n in odd}, piece.num_rows)
+            piece = piece.drop_columns(sorted(odd))
+            texts = merge_json(tables.column(piece, "attributes").combine_chunks(), texts)
+            piece = tables.with_column(piece, "attributes", texts)
+        agreeing.append(piece)
+    return agreeing
 
 
 def _value(kind: pa.DataType) -> pa.DataType:

@@ -80,7 +80,7 @@ class _Builder:
         samples = promote(self._unique_keys(samples), self._types["samples"])
         layers = {}
         for name, table in incoming.layers.items():
-            self.layers.setdefault(name, {})
+            self.layers.setdefault(disk.checked_name(name, "layer"), {})
             layers[name] = self._annotations(table, samples.num_rows)
         self.rows += samples.num_rows
         self._put(samples, layers)

@@ -23,7 +23,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from granum.errors import ConflictError, SchemaVersionError, StoreError
+from granum.errors import ConflictError, SchemaVersionError, StoreError, UsageError
 from granum.schema import tables
 
 __all__ = ["MANIFEST", "Store", "fingerprint_of", "is_store", "read_arrow", "write_arrow"]
@@ -47,6 +47,17 @@ def is_unfinished(path: Path) -> bool:
     return all(
         p.name in FOLDERS or p.name.startswith(".manifest") for p in path.iterdir()
     ) and not is_store(path)
+
+
+def checked_name(name: str, what: str) -> str:
+    """``name`` of a layer, column or view, which becomes part of a path.
+
+    Raises:
+        UsageError: it is empty, too long, begins with a dot, or holds a slash.
+    """
+    if not name or name.startswith(".") or set(name) & set("/\\\0") or len(name.encode()) > 200:
+        raise UsageError(f"{name[:50]!r} cannot be the name of a {what}")
+    return name
 
 
 def fingerprint_of(value: Any) -> str:

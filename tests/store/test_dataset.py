@@ -215,6 +215,14 @@ def test_layers():
         dataset.layer("modell")
 
 
+@pytest.mark.parametrize("name", ["../../evil", "a/b", "a\\b", "", ".", "..", "\0", "x" * 201])
+def test_names_of_layers_become_paths(name):
+    one = sample("a.jpg")
+    one.layers = {name: [box()]}
+    with pytest.raises(UsageError, match="cannot be the name of a layer"):
+        Dataset.from_rows([one], CATEGORIES)
+
+
 def test_layers_are_kept_by_a_store(tmp_path, monkeypatch):
     samples = seven()
     samples[5].layers = {"model": [box(1, score=0.25)]}

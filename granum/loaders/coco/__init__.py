@@ -138,6 +138,6 @@ def _sniff_file(path: Path) -> str | None:
     if _RESULT.match(head):
         return "a list of objects with image_id and category_id"
     keys = {m.decode() for m in _KEYS.findall(head) + _KEYS.findall(tail)}
-    if {"images", "annotations"} <= keys or {"images", "categories"} <= keys:
+    if len(keys) > 1:
         return f"a JSON object with {', '.join(sorted(keys))}"
     return None

@@ -67,7 +67,14 @@ class _Texts:
         """The joined texts of some records, and where each ends."""
         if len(rows) == len(self.rows):
             return self.joined, self.ends[self.rows]
-        return b"".join([self[r] for r in rows.tolist()]), np.cumsum(self.lengths[rows])
+        # Rows side by side (but for absent ones) are one slice.
+        place = np.searchsorted(self.rows, rows)
+        breaks = np.flatnonzero(np.diff(place) != 1)
+        firsts = rows[np.concatenate([[0], breaks + 1])] if len(rows) else rows
+        lasts = rows[np.concatenate([breaks, [len(rows) - 1]])] if len(rows) else rows
+        starts = (self.ends[firsts] - self.lengths[firsts]).tolist()
+        runs = zip(starts, self.ends[lasts].tolist(), strict=True)
+        return b"".join([self.joined[a:b] for a, b in runs]), np.cumsum(self.lengths[rows])
 
 
 def segmentations(joined: bytes, lengths: Array) -> Parsed:

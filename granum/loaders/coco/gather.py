@@ -21,10 +21,10 @@ def gather(
 
     Values that fit no column are put into ``extra``.
     """
-    futures = columns.bulk.get(key)
-    if futures is None:
+    parsed = columns.bulk.get(key)
+    if parsed is None:
         return {}
-    chunks = [Parsed() if f is None else f.result() for f in futures]
+    chunks = [Parsed() if p is None else p for p in parsed]
     starts = np.cumsum([0, *(len(i) for i in columns.index)])
     owner = np.searchsorted(starts, at, side="right") - 1
     local = at - starts[owner]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -297,15 +296,8 @@ def _parts(
                 out[name] = concat(pieces, tables.ANNOTATIONS)
         return Incoming(images.table(start, stop, intake), out)
 
-    # Two parts are prepared at a time: the parsing runs in C++ and leaves Python free.
-    with ThreadPoolExecutor(2, thread_name_prefix="granum-read") as pool:
-        waiting = []
-        for cut in cuts:
-            waiting.append(pool.submit(build, cut))
-            if len(waiting) > 1:
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
+    # One after the other: threads would wait for each other's hold of the interpreter.
+    yield from map(build, cuts)
 
 
 def _cuts(n: int, load: Array) -> list[tuple[int, int]]:

@@ -9,7 +9,6 @@ must be all that the chunk holds. A chunk that is not regular is gone over recor
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
@@ -87,7 +86,7 @@ class Columns:
             record lacks the key).
         where: per raw key, (offsets in the file, lengths); length 0 where a record lacks it.
         own: per raw key, texts of single records that are not in the file (mended ones).
-        bulk: per key that is parsed in bulk, its parsed chunks (being made by a thread).
+        bulk: per key that is parsed in bulk, its parsed chunks.
         lengths: per such key, the lengths of its texts.
         index: position of each record in its list (dropped records leave gaps).
     """
@@ -96,7 +95,7 @@ class Columns:
     values: dict[str, list[Array]] = field(default_factory=dict)
     where: dict[str, tuple[list[Array], list[Array]]] = field(default_factory=dict)
     own: dict[str, dict[int, bytes]] = field(default_factory=dict)
-    bulk: dict[str, list[Future[Any] | None]] = field(default_factory=dict)
+    bulk: dict[str, list[Any]] = field(default_factory=dict)
     lengths: dict[str, list[Array]] = field(default_factory=dict)
     index: list[Array] = field(default_factory=list)
 
@@ -135,7 +134,7 @@ class Columns:
     def keys(self) -> set[str]:
         return {*self.values, *self.where, *self.lengths}
 
-    def add(self, chunk: _Chunk, at: int, parse: Mapping[str, Parse], pool: Executor) -> None:
+    def add(self, chunk: _Chunk, at: int, parse: Mapping[str, Parse]) -> None:
         """Append a chunk whose text begins at byte ``at`` of the file (after its bracket)."""
         before, size, number = self.n, len(chunk.index), len(self.index)
         self.n += size
@@ -150,7 +149,7 @@ class Columns:
                     self.lengths[key] = [np.zeros(len(i), np.int64) for i in self.index]
                 self.lengths[key].append(values.lengths)
                 self.bulk.setdefault(key, [None] * number).append(
-                    pool.submit(parse[key], values.joined, values.lengths)
+                    parse[key](values.joined, values.lengths)
                 )
             else:
                 if key not in self.where:
@@ -297,7 +296,6 @@ class _Reading:
     key: str
     intake: Intake
     parse: Mapping[str, Parse]
-    pool: Executor
 
 
 def read_records(
@@ -309,7 +307,7 @@ def read_records(
 ) -> Columns:
     """The records of list ``key`` of ``file`` as columns; faults go to the intake.
 
-    ``parse`` gives functions for keys whose texts are parsed chunk by chunk, in a thread.
+    ``parse`` gives functions for keys whose texts are parsed chunk by chunk.
     """
     out = Columns()
     if key not in file.spans:
@@ -317,12 +315,11 @@ def read_records(
     if file.data[file.spans[key][0] : file.spans[key][0] + 1] != b"[":
         intake.fault("bad-value", file.name, f"/{key}", "not a list of records")
         return out
-    with ThreadPoolExecutor(1, thread_name_prefix="granum-parse") as pool:
-        reading = _Reading(file, key, intake, parse or {}, pool)
-        try:
-            return _read_all(reading, known, file.chunks(key))
-        except _IrregularError:
-            return _read_all(reading, known, file.records(key))
+    reading = _Reading(file, key, intake, parse or {})
+    try:
+        return _read_all(reading, known, file.chunks(key))
+    except _IrregularError:
+        return _read_all(reading, known, file.records(key))
 
 
 class _IrregularError(Exception):
@@ -340,10 +337,6 @@ def _read_all(
             raise
         except msgspec.DecodeError as error:
             raise _IrregularError from error
-        # Parsed chunks may lag behind by a few, no more: their texts are in memory.
-        for futures in out.bulk.values():
-            if len(futures) > 3 and futures[-3] is not None:
-                futures[-3].result()
     return out
 
 
@@ -362,7 +355,7 @@ def _read_chunk(
                 first = next(iter(values.values()), [])
                 n = len(first.raws if isinstance(first, Raws) else first)
                 chunk = _Chunk(values, text, np.arange(begin, begin + n))
-                out.add(chunk, at, reading.parse, reading.pool)
+                out.add(chunk, at, reading.parse)
                 return n
             if not struct.learn(text):
                 break
@@ -385,5 +378,5 @@ def _one_by_one(out: Columns, struct: _Struct, reading: _Reading, text: bytes, b
     joined = b"[%b]" % b",".join(cleaned)
     struct.learn(joined)
     chunk = _Chunk(struct.decode(joined), None, np.array(index, np.int64))
-    out.add(chunk, 0, reading.parse, reading.pool)
+    out.add(chunk, 0, reading.parse)
     return len(raws)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from granum.loaders.base import formats
     from granum.store.dataset import Dataset
-    from granum.verbs.convert import convert, open, read, write
+    from granum.verbs.convert import convert, read, write
     from granum.verbs.diff import diff
     from granum.verbs.merge import merge
+    from granum.verbs.opening import open
     from granum.verbs.validate import validate
 
 __version__ = "0.1.0"
@@ -21,7 +22,7 @@ _WHERE = {
     "diff": "granum.verbs.diff",
     "formats": "granum.loaders.base",
     "merge": "granum.verbs.merge",
-    "open": "granum.verbs.convert",
+    "open": "granum.verbs.opening",
     "read": "granum.verbs.convert",
     "validate": "granum.verbs.validate",
     "write": "granum.verbs.convert",

@@ -62,6 +62,7 @@ def add_layer(
         StoreError: ``dataset`` is a selection, or in memory only.
     """
     store = _store(dataset)
+    disk.checked_name(name, "layer")
     if mode not in ("add", "replace"):
         raise UsageError(f"mode is {mode!r}; it must be add or replace")
     if parent is not None and parent not in dataset.meta.layers:
@@ -157,6 +158,7 @@ def add_column(
         ValueError: ``compute`` gave a wrong number of values.
     """
     store = _store(dataset)
+    disk.checked_name(name, "column")
     of = "samples" if layer is None else f"layer:{layer}"
     if layer is not None:
         dataset = dataset.layer(layer)
@@ -216,6 +218,7 @@ def save_view(
         lineage: what made the selection.
     """
     store = _store(dataset)
+    disk.checked_name(name, "view")
     rows = np.asarray(samples, np.int64).reshape(-1)
     if rows.size and (rows.min() < 0 or rows.max() >= len(dataset)):
         raise IndexError(f"rows must be in 0..{len(dataset) - 1}")

@@ -23,28 +23,12 @@ from granum.store.builder import MemoryBuilder, StoreBuilder
 from granum.store.dataset import Dataset
 from granum.store.disk import is_store
 from granum.store.opening import open_dataset, save
+from granum.verbs.opening import open
 
 __all__ = ["Conversion", "convert", "open", "read", "write"]
 
 STORE = "granum"
 """The name of our own store where a format is named."""
-
-
-def open(
-    path: str | Path, *, media_root: str | Path | None = None, map_root: str | Path | None = None
-) -> Dataset:
-    """Open a store.
-
-    Args:
-        path: the folder (``name.granum``).
-        media_root: where the images are now, if they moved.
-        map_root: where label maps are now, if they moved.
-
-    Raises:
-        StoreError: no store, an unfinished or a damaged one.
-        SchemaVersionError: written by a newer granum.
-    """
-    return open_dataset(path, media_root=media_root, map_root=map_root)
 
 
 def read(

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 import granum
-from granum.errors import ConflictError, StoreError, UnknownNameError
+from granum.errors import ConflictError, GranumError, StoreError, UnknownNameError
 from granum.schema.rows import Annotation, Category, Sample
 from granum.store import builder
 from granum.store.additions import add_column, add_layer, open_view, save_view
@@ -80,6 +80,16 @@ def test_two_writers_that_both_add_are_merged(store: Dataset) -> None:
 def test_a_selection_cannot_be_added_to(store: Dataset) -> None:
     with pytest.raises(StoreError):
         add_layer(store.select([0]), "run", predictions())
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", ""])
+def test_names_stay_inside_the_store(store: Dataset, name: str) -> None:
+    with pytest.raises(GranumError):
+        add_layer(store, name, predictions())
+    with pytest.raises(GranumError):
+        save_view(store, name, [0])
+    with pytest.raises(GranumError):
+        add_column(store, name, widths([]))
 
 
 def widths(calls: list[int], fail_at: int | None = None):  # type: ignore[no-untyped-def]

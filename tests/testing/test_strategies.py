@@ -84,7 +84,6 @@ def test_the_values_that_get_lost_are_drawn(some):
     assert any(a.polygons and any(len(p) > 1 for p in a.polygons) for a in rows)
     assert {a.rle.form for a in rows if a.rle} == {"compressed", "list"}
     assert {a.map.encoding for a in rows if a.map} >= {"index", "rgb24", "nonzero", "greater"}
-    assert any(a.attributes and None in a.attributes.values() for a in rows)
     assert any(not v.annotations for d in some for v in d)
     assert any(d.groups.num_rows and d.annotations()["sample"].null_count for d in some)
     units = {(v.row.unit, v.row.width is None) for d in some for v in d}

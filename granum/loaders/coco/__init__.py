@@ -127,7 +127,7 @@ def _sniff(root: Path) -> str | None:
 
 
 def _sniff_file(path: Path) -> str | None:
-    if path.suffix.lower() != ".json":
+    if path.suffix.lower() != ".json" or path.name.startswith("panoptic_"):
         return None
     try:
         head, tail = ends(path)

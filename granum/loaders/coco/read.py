@@ -69,7 +69,7 @@ def find_files(root: Path, intake: Intake) -> list[FileInTree]:
     for path in listed:
         name = path.relative_to(root).as_posix()
         head, tail = ends(path)
-        if b'"segments_info"' in head + tail:
+        if path.name.startswith("panoptic_") or b'"segments_info"' in head + tail:
             message = "a panoptic file: read it with --from coco_panoptic"
             intake.fault("file-not-read", name, None, message)
             continue

@@ -62,18 +62,22 @@ def filled(found, table):
 
 @pytest.mark.parametrize("table", ["samples", "groups", "categories", "annotations"])
 def test_every_column_is_drawn(some, table):
-    names = filled(some, table)
+    names = filled([*some, *small_datasets().values()], table)
     missing = {n for n in tables.TABLES[table].names if not names[n]} - NEVER
     assert not missing
     assert {n for n in names if n.startswith("attr.")} or table in ("groups", "categories")
 
 
 def test_every_kind_is_drawn(some):
-    kinds = Counter(k for d in some for k in d.to_pandas()["kind"].tolist())
+    kinds = Counter(
+        k for d in [*some, *small_datasets().values()] for k in d.to_pandas()["kind"].tolist()
+    )
     assert set(kinds) == KINDS
 
 
 def test_the_values_that_get_lost_are_drawn(some):
+    # The small datasets hold what chance may leave out of a few dozen drawn ones.
+    some = [*some, *small_datasets().values()]
     rows = [a for d in some for v in d for a in v.annotations]
     assert any(a.score == 0 for a in rows)
     assert any(a.track == 0 for a in rows)

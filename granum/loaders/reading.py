@@ -232,9 +232,3 @@ class ImageFinder:
                 base = path.rpartition("/")[2]
                 self._by_name[base] = None if base in self._by_name else path
         return self._by_name.get(name.rpartition("/")[2])
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise ``UsageError`` unless ``condition``."""
-    if not condition:
-        raise UsageError(message)

@@ -7,7 +7,7 @@ over them in a big dataset. Field names and units are those of :mod:`granum.sche
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
@@ -351,11 +351,3 @@ def groups_from_table(table: pa.Table) -> list[Group]:
 
 def sources_from_table(table: pa.Table) -> list[Source]:
     return _from_table(table, Source)
-
-
-def attach(samples: Iterable[Sample], annotations: Iterable[Annotation], start: int = 0) -> None:
-    """Append each annotation to its sample, whose row is ``annotation.sample - start``."""
-    ordered = list(samples)
-    for annotation in annotations:
-        if annotation.sample is not None:
-            ordered[annotation.sample - start].annotations.append(annotation)

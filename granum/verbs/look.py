@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 
 from granum.errors import ExistsError, UnknownNameError
 from granum.loaders.base import formats, options_of
-from granum.schema import rows
 from granum.schema.tables import column
 from granum.store.dataset import Dataset
 from granum.store.disk import Store
@@ -198,8 +197,3 @@ def gc(
 ) -> list[str]:
     """Remove files of a store that no manifest names; returns their names (see ``Store.gc``)."""
     return Store.open(path).gc(keep=keep, older_than=older_than, dry_run=dry_run)
-
-
-def sample_rows(dataset: Dataset, n: int) -> list[rows.Sample]:
-    """The first samples as row objects."""
-    return [dataset[i].row for i in range(min(n, len(dataset)))]

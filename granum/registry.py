@@ -7,13 +7,14 @@ third party registers through an entry point. A name taken twice is an error.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from granum.errors import UnknownNameError
+from granum.errors import UnknownNameError, UsageError
 
-__all__ = ["Registry"]
+__all__ = ["Registry", "built"]
 
 T = TypeVar("T")
 
@@ -76,3 +77,51 @@ class Registry(Generic[T]):
             if name not in self._things:
                 raise ValueError(f"{module} does not register the {self.what} {name!r}")
         return self._things[name]
+
+
+def built(registry: Registry[type[T]], text: str) -> T:
+    """A registered dataclass made from ``name`` or ``name:key=value,key=value``.
+
+    Values are read as the type of the field's default (``true``/``false`` for bools).
+
+    Raises:
+        UnknownNameError: no such name.
+        UsageError: it has no such parameter, or the value does not fit it.
+    """
+    name, _, given = text.partition(":")
+    made: Any = registry[name]  # a dataclass
+    known = {f.name: f for f in fields(made)}
+    values: dict[str, Any] = {}
+    for pair in given.split(",") if given else []:
+        key, _, value = pair.partition("=")
+        if key not in known:
+            raise UsageError(
+                f"{registry.what} {name!r} has no parameter {key!r}; it has: "
+                f"{', '.join(sorted(known)) or 'none'}"
+            )
+        values[key] = _parsed(value, str(known[key].type), f"{name}:{key}")
+    try:
+        thing: T = made(**values)
+    except TypeError as error:
+        raise UsageError(f"{registry.what} {name!r}: {error}") from error
+    return thing
+
+
+def _parsed(value: str, kind: str, where: str) -> Any:
+    """A word from the command line as the annotated type of a field."""
+    if value.lower() in ("none", "null") and "None" in kind:
+        return None
+    readers: dict[str, Callable[[str], Any]] = {"bool": _flag, "int": int, "float": float}
+    for name, reader in readers.items():
+        if kind.replace(" | None", "") == name:
+            try:
+                return reader(value)
+            except ValueError as error:
+                raise UsageError(f"{where}: {value!r} is no {name}") from error
+    return value
+
+
+def _flag(value: str) -> bool:
+    if value.lower() not in ("true", "false", "1", "0", "yes", "no"):
+        raise ValueError(value)
+    return value.lower() in ("true", "1", "yes")

@@ -1,0 +1,1 @@
+"""Official protocols: pure functions on arrays, and what evaluates two datasets by them."""

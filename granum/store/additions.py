@@ -19,10 +19,15 @@ from granum.store.dataset import Dataset
 from granum.store.opening import open_dataset
 from granum.store.parts import Batch
 
-__all__ = ["add_column", "add_layer", "open_view", "save_view"]
+__all__ = ["add_column", "add_layer", "open_view", "reopened", "save_view", "store_of"]
 
 
-def _store(dataset: Dataset) -> disk.Store:
+def store_of(dataset: Dataset) -> disk.Store:
+    """The store of a whole dataset.
+
+    Raises:
+        StoreError: it is a selection, or in memory only.
+    """
     if dataset.meta.store is None:
         raise StoreError(
             "only a whole store can be added to: save the dataset, or use the store it came from"
@@ -30,7 +35,8 @@ def _store(dataset: Dataset) -> disk.Store:
     return dataset.meta.store
 
 
-def _reopened(dataset: Dataset, store: disk.Store) -> Dataset:
+def reopened(dataset: Dataset, store: disk.Store) -> Dataset:
+    """The dataset of a newer state of its store."""
     return open_dataset(store, media_root=dataset.meta.media_root, map_root=dataset.meta.map_root)
 
 
@@ -61,7 +67,7 @@ def add_layer(
         ConflictError: the layer exists (made by another writer meanwhile, perhaps).
         StoreError: ``dataset`` is a selection, or in memory only.
     """
-    store = _store(dataset)
+    store = store_of(dataset)
     disk.checked_name(name, "layer")
     if mode not in ("add", "replace"):
         raise UsageError(f"mode is {mode!r}; it must be add or replace")
@@ -101,7 +107,7 @@ def add_layer(
             raise ConflictError(f"{store.path} has a layer {name!r} already")
         manifest["layers"][name] = entry
 
-    return _reopened(dataset, store.commit(change))
+    return reopened(dataset, store.commit(change))
 
 
 def _with_ids(table: pa.Table) -> pa.Table:
@@ -157,43 +163,14 @@ def add_column(
         StoreError: ``dataset`` is no whole store.
         ValueError: ``compute`` gave a wrong number of values.
     """
-    store = _store(dataset)
-    disk.checked_name(name, "column")
-    of = "samples" if layer is None else f"layer:{layer}"
-    if layer is not None:
-        dataset = dataset.layer(layer)
-    identity = {
-        "name": f"{name}@{version}",
-        "parameters": dict(parameters or {}),
-        "inputs": list(inputs),
-        "fingerprint": store.manifest["fingerprint"],
-    }
-    known = store.manifest["columns"].get(of, {}).get(name)
-    if known is not None and known["identity"] == identity:
-        return _reopened(dataset, store)
-    digest = disk.fingerprint_of(identity)[:12]
-    parts = []
-    for number, part in enumerate(dataset.parts):
-        file = f"columns/{of.replace(':', '-')}/{name}/part-{number:05d}-{digest}.arrow"
-        path = store.path / file
-        rows = part.rows if layer is None else part.layer(layer).num_rows
-        if path.exists():
-            entry = {"rows": rows, "fingerprint": disk.fingerprint_of(file)}
-        else:
-            values = compute(part.batch(dataset.meta.layer))
-            if len(values) != rows:
-                raise ValueError(f"column {name!r}: {len(values)} values for {rows} rows")
-            draft = path.with_name(f"{path.name}.{disk.Store.token()}")
-            entry = disk.write_arrow(draft, pa.table({name: values}))
-            draft.replace(path)
-        parts.append({"file": file, **entry})
-        if progress is not None:
-            progress(rows)
+    from granum.store.columns import NewColumn, add_columns
 
-    def change(manifest: dict[str, Any]) -> None:
-        manifest["columns"].setdefault(of, {})[name] = {"identity": identity, "parts": parts}
+    new = NewColumn(name, version, parameters or {}, inputs)
 
-    return _reopened(dataset, store.commit(change))
+    def one(batch: Batch, roots: Any, names: Sequence[str]) -> dict[str, pa.Array]:
+        return {name: compute(batch)}
+
+    return add_columns(dataset, [new], one, layer=layer, progress=progress)
 
 
 def save_view(
@@ -217,7 +194,7 @@ def save_view(
         annotations: per sample, the annotation ids that are chosen (None: all).
         lineage: what made the selection.
     """
-    store = _store(dataset)
+    store = store_of(dataset)
     disk.checked_name(name, "view")
     rows = np.asarray(samples, np.int64).reshape(-1)
     if rows.size and (rows.min() < 0 or rows.max() >= len(dataset)):
@@ -246,12 +223,12 @@ def save_view(
             raise ConflictError(f"{store.path} has a view {name!r} already")
         manifest["views"][name] = entry
 
-    return _reopened(dataset, store.commit(change))
+    return reopened(dataset, store.commit(change))
 
 
 def open_view(dataset: Dataset, name: str) -> Dataset:
     """The samples (and annotations) of a saved view, in its order."""
-    store = _store(dataset)
+    store = store_of(dataset)
     if name not in store.manifest["views"]:
         raise UnknownNameError("view", name, store.manifest["views"])
     table = store.read(store.manifest["views"][name])

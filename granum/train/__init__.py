@@ -1,0 +1,1 @@
+"""Training: loaders with an exact order, one trainer, hooks, and what comes back as columns."""

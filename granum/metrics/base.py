@@ -1,0 +1,126 @@
+"""What an official protocol is, and what it gives.
+
+A protocol is a frozen dataclass whose fields are its parameters. It takes truth and predictions a
+part at a time (``state``) and turns the states of all parts into a result (``result``); a state is
+picklable, so parts may be counted by other processes, and ``result`` sorts what it joins by sample,
+so any sharding gives the same bits.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+from granum.registry import Registry
+from granum.schema.findings import Findings
+from granum.store.parts import Batch
+
+__all__ = ["Context", "Protocol", "Result", "protocols"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What holds for the whole evaluation.
+
+    Attributes:
+        categories: the truth's categories; predictions were mapped onto them by name.
+        map_root: where label maps of the truth are.
+        prediction_map_root: where those of the predictions are.
+        samples: how many samples the truth has.
+    """
+
+    categories: pa.Table
+    map_root: str | None
+    prediction_map_root: str | None
+    samples: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """Numbers of one evaluation.
+
+    Attributes:
+        protocol: its registered name.
+        values: number by name, in the protocol's own order; None where it is undefined.
+        per_class: ``category`` and a column per number.
+        per_sample: ``key`` and a column per number: joins back onto the samples.
+        curves: tables by name (``precision``, ``roc``…).
+        facts: reference implementation and its version, parameters, what was counted.
+        findings: what was wrong with the input, coded.
+    """
+
+    protocol: str
+    values: Mapping[str, float | None]
+    per_class: pa.Table | None = None
+    per_sample: pa.Table | None = None
+    curves: Mapping[str, pa.Table] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    findings: Findings = field(default_factory=lambda: Findings(on_error="skip"))
+
+    def __getitem__(self, name: str) -> float | None:
+        return self.values[name]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the per-sample table and the curves, JSON-serialisable."""
+        return {
+            "protocol": self.protocol,
+            "values": dict(self.values),
+            "per_class": None if self.per_class is None else self.per_class.to_pylist(),
+            "facts": dict(self.facts),
+            "findings": self.findings.to_dict(),
+        }
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=1, default=str)
+
+    def markdown(self) -> str:
+        """The values as a table for people."""
+        lines = [f"| {self.protocol} | |", "|---|---|"]
+        for name, value in self.values.items():
+            lines.append(f"| {name} | {'undefined' if value is None else f'{value:.6g}'} |")
+        return "\n".join(lines)
+
+
+class Protocol(ABC):
+    """Base of protocols. Subclasses are frozen dataclasses, registered by name.
+
+    Attributes:
+        name: as users type it.
+        reference: the implementation that its numbers equal.
+        extra: of granum that it needs, if any.
+    """
+
+    name: ClassVar[str]
+    reference: ClassVar[str]
+    extra: ClassVar[str | None] = None
+
+    def parameters(self) -> dict[str, Any]:
+        return asdict(self)  # type: ignore[call-overload,no-any-return]
+
+    @abstractmethod
+    def state(self, truth: Batch, predictions: Batch, context: Context) -> Any:
+        """What one part contributes; both batches hold the same samples in the same order."""
+
+    @abstractmethod
+    def result(self, states: Sequence[Any], context: Context) -> Result:
+        """The numbers of all parts."""
+
+
+protocols: Registry[type[Protocol]] = Registry(
+    "protocol",
+    {
+        "anomaly": "granum.metrics.anomaly",
+        "coco-bbox": "granum.metrics.coco",
+        "coco-keypoints": "granum.metrics.coco",
+        "coco-segm": "granum.metrics.coco",
+        "panoptic-quality": "granum.metrics.panoptic",
+        "regions": "granum.metrics.regions",
+        "semantic": "granum.metrics.semantic",
+    },
+    "granum.protocols",
+)

@@ -20,7 +20,7 @@ LEVELS = {
     **dict.fromkeys(ROOMS, 3),
     "verbs": 4,
     "testing": 5,
-    "flags": 5,
+    "commands": 5,
     "cli": 6,
 }
 ALLOWED = {("train", "metrics")}

@@ -1,0 +1,128 @@
+"""What the verbs of the command line share."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from granum.schema.findings import Findings
+
+__all__ = [
+    "Outcome",
+    "add_findings",
+    "add_format_options",
+    "add_reading",
+    "code_of",
+    "given_options",
+    "opened",
+    "progress_bar",
+    "words",
+]
+
+Outcome = tuple[Any, str, int]
+"""The result for ``--json``, the text for people, the exit code."""
+
+
+def words(text: str) -> list[str]:
+    """``A,B`` as a list."""
+    return [w for w in text.split(",") if w]
+
+
+@contextmanager
+def progress_bar(wanted: bool) -> Iterator[Callable[[int], None] | None]:
+    """A bar with a rate on stderr; none where that is no terminal."""
+    if not wanted or not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(unit=" samples", file=sys.stderr, leave=False) as bar:
+
+        def advance(n: int) -> None:
+            bar.update(n)
+
+        yield advance
+
+
+def code_of(findings: Findings, fail_on: str, done: bool) -> int:
+    """3 where records were skipped or fixed, or findings reached ``fail_on``."""
+    if done and findings.on_error != "fail" and findings.errors:
+        return 3
+    return 3 if fail_on != "never" and findings.at_least(fail_on) else 0  # type: ignore[arg-type]
+
+
+def opened(a: argparse.Namespace) -> Any:
+    """The dataset that ``SRC`` names; faulty records are left out."""
+    from granum.verbs.convert import read
+
+    return read(a.source, a.from_, images=a.images, on_error="skip")
+
+
+def add_reading(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--from", "-if", "--input-format", dest="from_", metavar="FORMAT", help="default: sniffed"
+    )
+    p.add_argument("--images", metavar="DIR", help="the folder of the images")
+
+
+def add_findings(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--fail-on",
+        choices=("error", "warning", "never"),
+        default="error",
+        help="exit 3 when findings reach this (default: error)",
+    )
+
+
+def add_format_options(p: argparse.ArgumentParser, methods: Sequence[str]) -> None:
+    """Flags from the signatures of the formats' read and write."""
+    from granum.loaders.base import formats, options_of
+
+    group = p.add_argument_group("options of formats")
+    known: dict[str, list[str]] = {}
+    kinds: dict[str, Any] = {}
+    for name in formats:
+        for method in methods:
+            function = getattr(formats[name], method)
+            hints = typing.get_type_hints(function)
+            for option in options_of(function):
+                kinds.setdefault(option, hints[option])
+                known.setdefault(option, []).append(f"{name} ({method})")
+    taken = {a.dest for a in p._actions}
+    for option, where in sorted(known.items()):
+        if option in taken:
+            raise ValueError(f"option {option!r} of {where} is a flag of granum itself")
+        flag = "--" + option.replace("_", "-")
+        about: dict[str, Any] = {
+            "help": ", ".join(dict.fromkeys(where)),
+            "default": None,
+            "dest": option,
+        }
+        plain = [a for a in typing.get_args(kinds[option]) if a is not type(None)]
+        kind = (
+            plain[0]
+            if plain and typing.get_origin(kinds[option]) is not typing.Literal
+            else kinds[option]
+        )
+        choices: set[str] = set()
+        if typing.get_origin(kind) is typing.Literal:
+            choices |= {str(c) for c in typing.get_args(kind)}
+        if kind is bool:
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, **about)
+        elif choices:
+            group.add_argument(flag, metavar="|".join(sorted(choices)), **about)
+        else:
+            group.add_argument(
+                flag, type=kind, metavar=getattr(kind, "__name__", "x").upper(), **about
+            )
+    p.set_defaults(format_options=sorted(known))
+
+
+def given_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    named = {o: getattr(arguments, o) for o in arguments.format_options}
+    return {o: v for o, v in named.items() if v is not None}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -30,7 +31,7 @@ class _Parser(argparse.ArgumentParser):
 
 def command(verb: str) -> Any:
     """The module of a verb."""
-    return import_module(f"granum.commands.{VERBS[verb][0]}")
+    return import_module(f"granum.commands.{verb}")
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
@@ -42,7 +43,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"granum {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     chosen = next((w for w in words if w in VERBS), None)
-    for name, (_, summary) in VERBS.items():
+    for name, summary in VERBS.items():
         verb = verbs.add_parser(name, help=summary, description=summary)
         if name == chosen:  # the others' flags, and the formats behind them, are not needed
             command(name).flags(verb)
@@ -66,8 +67,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)
         return 130
-    print(json.dumps(result, ensure_ascii=False, indent=1, default=str) if arguments.json else text)
-    return int(code)
+    as_json = arguments.json
+    return _say(
+        json.dumps(result, ensure_ascii=False, indent=1, default=str) if as_json else text, code
+    )
+
+
+def _say(text: str, code: int) -> int:
+    """Print; a reader that has seen enough (``| head``) is no failure."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
 
 
 def _fail(error: GranumError | OSError, as_json: bool) -> int:

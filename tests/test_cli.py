@@ -40,7 +40,7 @@ def test_every_verb_has_flags_and_a_command() -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(verb, "--help") == 0
-    assert VERBS[verb][1].split(":")[0] in " ".join(capsys.readouterr().out.split())
+    assert VERBS[verb].split(":")[0] in " ".join(capsys.readouterr().out.split())
 
 
 def test_help_imports_no_format() -> None:
@@ -177,3 +177,9 @@ def test_unknown_trees_are_no_silent_empty_result(
     error = answer(capsys)["error"]
     assert error["code"] == "ambiguous-format"
     assert "notes.md" in error["message"]
+
+
+def test_a_reader_that_stops_early_is_no_failure() -> None:
+    command = f"{sys.executable} -m granum.cli formats --json | head -c 10; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 0 and "Error" not in done.stderr

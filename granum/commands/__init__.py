@@ -9,17 +9,25 @@ from __future__ import annotations
 __all__ = ["VERBS"]
 
 VERBS = {
-    "convert": (
-        "convert",
-        "convert a dataset to another format, or to a store (.granum), or from one",
-    ),
-    "info": ("info", "what a store or dataset holds"),
-    "show": ("show", "draw a sample with its annotations"),
-    "validate": ("validate", "find every fault of a dataset"),
-    "diff": ("diff", "what differs between two datasets"),
-    "merge": ("merge", "unite datasets"),
-    "formats": ("formats", "the formats, what each keeps, and its options"),
-    "demo": ("demo", "make a dataset from a seed and walk the main job on it"),
-    "gc": ("gc", "remove files of a store that nothing names"),
+    "convert": "convert a dataset to another format, or to a store (.granum), or from one",
+    "info": "what a store or dataset holds",
+    "show": "draw a sample with its annotations",
+    "validate": "find every fault of a dataset",
+    "diff": "what differs between two datasets",
+    "merge": "unite datasets",
+    "score": "add columns of scores: quality, hashes, descriptors, neighbours",
+    "check": "annotations that break rules: outside, tiny, twice, part outside whole",
+    "dedup": "find duplicates and near duplicates",
+    "leaks": "find what stands in several splits, or in two stores",
+    "split": "split a store, groups whole and labels in proportion",
+    "stats": "what a dataset holds, how varied it is, how it differs from another",
+    "select": "choose samples: varied, balanced, best, random",
+    "crops": "cut objects out as a dataset of their own",
+    "eval": "judge predictions by an official protocol",
+    "hierarchy": "mask trees of images, or of the masks that are there",
+    "train": "train a hook, judge it officially, write losses and predictions back",
+    "formats": "the formats, what each keeps, and its options",
+    "demo": "make a dataset from a seed and walk the main job on it",
+    "gc": "remove files of a store that nothing names",
 }
-"""Verb to its module in this package, and what it does."""
+"""Verb, which is its module in this package, and what it does."""

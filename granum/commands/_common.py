@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from granum.errors import UsageError
 
 if TYPE_CHECKING:
     from granum.schema.findings import Findings
@@ -17,10 +20,16 @@ __all__ = [
     "add_findings",
     "add_format_options",
     "add_reading",
+    "add_sameness",
+    "add_settings",
+    "add_store",
+    "add_workers",
     "code_of",
     "given_options",
     "opened",
     "progress_bar",
+    "sameness",
+    "settings",
     "words",
 ]
 
@@ -68,6 +77,67 @@ def add_reading(p: argparse.ArgumentParser) -> None:
         "--from", "-if", "--input-format", dest="from_", metavar="FORMAT", help="default: sniffed"
     )
     p.add_argument("--images", metavar="DIR", help="the folder of the images")
+
+
+def add_store(p: argparse.ArgumentParser) -> None:
+    p.add_argument("source", metavar="STORE")
+    p.add_argument("--images", metavar="DIR", help="where the images are now, if they moved")
+    p.add_argument("--layer", metavar="NAME", help="whose annotations count (default: truth)")
+    p.add_argument("--no-progress", action="store_true")
+
+
+def add_sameness(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--near", choices=("phash", "dhash", "both", "none"), default="phash", help="near copies by"
+    )
+    p.add_argument("--radius", type=int, default=6, metavar="BITS", help="of 64 (default: 6)")
+    p.add_argument(
+        "--similarity",
+        type=float,
+        default=0.95,
+        metavar="R",
+        help="correlation of thumbnails that a near copy needs; 0: not verified",
+    )
+    p.add_argument("--flips", action="store_true", help="mirrored copies too")
+
+
+def sameness(a: argparse.Namespace) -> dict[str, Any]:
+    """What ``add_sameness`` asked for, as arguments."""
+    return {
+        "near": None if a.near == "none" else a.near,
+        "radius": a.radius,
+        "similarity": a.similarity or None,
+        "flips": a.flips,
+    }
+
+
+def add_workers(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
+    p.add_argument("--scheduler", metavar="tcp://…", help="a Dask cluster instead")
+
+
+def add_settings(p: argparse.ArgumentParser, of: str) -> None:
+    p.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help=f"a parameter of the {of}"
+    )
+
+
+def settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """``KEY=VALUE`` pairs; a value that is JSON (a number, true, null, a list) is taken as that.
+
+    Raises:
+        UsageError: a pair has no ``=``.
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, sep, value = pair.partition("=")
+        if not sep:
+            raise UsageError(f"--set takes KEY=VALUE, not {pair!r}")
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = value
+    return found
 
 
 def add_findings(p: argparse.ArgumentParser) -> None:

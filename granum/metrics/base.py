@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from granum.registry import Registry
 from granum.schema.findings import Findings
 from granum.store.parts import Batch
 
-__all__ = ["Context", "Protocol", "Result", "protocols"]
+__all__ = ["Context", "Protocol", "Result", "joined_findings", "protocols"]
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,18 @@ class Context:
         map_root: where label maps of the truth are.
         prediction_map_root: where those of the predictions are.
         samples: how many samples the truth has.
+        prediction_categories: those of the predictions' dataset, which values of whole label maps
+            refer to; None where they are the truth's.
+        prediction_rows: the row in ``categories`` of each of them (-1: none); None where the rows
+            are the same.
     """
 
     categories: pa.Table
     map_root: str | None
     prediction_map_root: str | None
     samples: int
+    prediction_categories: pa.Table | None = None
+    prediction_rows: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,11 +101,14 @@ class Protocol(ABC):
         name: as users type it.
         reference: the implementation that its numbers equal.
         extra: of granum that it needs, if any.
+        needs: columns (``category``, ``score``) without which a prediction cannot be counted; rows
+            that lack them are findings and never reach ``state``.
     """
 
     name: ClassVar[str]
     reference: ClassVar[str]
     extra: ClassVar[str | None] = None
+    needs: ClassVar[tuple[str, ...]] = ()
 
     def parameters(self) -> dict[str, Any]:
         return asdict(self)  # type: ignore[call-overload,no-any-return]
@@ -109,6 +120,15 @@ class Protocol(ABC):
     @abstractmethod
     def result(self, states: Sequence[Any], context: Context) -> Result:
         """The numbers of all parts."""
+
+
+def joined_findings(found: Iterable[Findings]) -> Findings:
+    """Findings of all parts, in order."""
+    out = Findings(on_error="skip")
+    for findings in found:
+        out.counts.update(findings.counts)
+        out.items += findings.items
+    return out
 
 
 protocols: Registry[type[Protocol]] = Registry(

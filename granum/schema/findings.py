@@ -96,10 +96,14 @@ CODES: dict[str, Code] = {
         "annotations name categories, but the file lists none",
         fix="makes categories named by their ids",
     ),
+    "missing-geometry": Code(
+        "error", "an annotation has nothing of the kind that a protocol compares"
+    ),
     "missing-image-id": Code("error", "an annotation or image has no image id"),
     "missing-iscrowd": Code("warning", "an annotation has no iscrowd", KEPT, "sets it to 0"),
     "missing-key": Code("error", "a record lacks a key that it must have"),
     "missing-labels": Code("warning", "a listed image has no label file", KEPT, KEPT),
+    "missing-score": Code("error", "a prediction has no score"),
     "missing-size": Code(
         "warning",
         "an image has no width or height",
@@ -112,12 +116,15 @@ CODES: dict[str, Code] = {
         "a box holds NaN or infinity",
         fix="takes the box from the mask, or leaves the box out",
     ),
+    "nan-score": Code("error", "the score of a prediction is NaN"),
     "nan-token": Code(
         "error", "NaN or Infinity, which JSON does not have", fix="leaves the value out"
     ),
     "negative-box": Code(
         "error", "a box has a negative width or height", fix="turns the box round"
     ),
+    "no-predictions": Code("info", "a sample has no prediction at all", KEPT, KEPT),
+    "no-truth": Code("info", "a sample has nothing true to compare with"),
     "odd-polygon": Code(
         "error", "a polygon has an odd number of coordinates", fix="drops the last coordinate"
     ),
@@ -127,6 +134,12 @@ CODES: dict[str, Code] = {
         fix="makes a category named by its id",
     ),
     "orphan-image": Code("error", "an annotation names an image that is not listed"),
+    "overlapping-masks": Code(
+        "warning",
+        "masks of one sample share pixels",
+        "leaves them to the first one",
+        "leaves them to the first one",
+    ),
     "rle-not-canonical": Code(
         "warning", "an RLE that does not re-encode to itself", KEPT, "writes it canonically"
     ),
@@ -146,9 +159,14 @@ CODES: dict[str, Code] = {
         "imports what stands before",
         "imports what stands before",
     ),
+    "undefined-number": Code(
+        "warning", "a number that the data do not define (one class only, or nothing)", KEPT, KEPT
+    ),
+    "unknown-category": Code("error", "a prediction of a category that the truth does not have"),
     "unknown-class": Code(
         "error", "a class number or name that is not listed", fix="makes a category named by it"
     ),
+    "unknown-sample": Code("error", "a prediction on a sample that the truth does not have"),
     "unlisted-image": Code("warning", "an image in the tree that no list names", KEPT, KEPT),
     "unlisted-segment": Code("error", "pixels with an id that no segment has", KEPT, KEPT),
     "value-out-of-range": Code("error", "a normalised coordinate beyond 0..1", fix="clips it"),

@@ -1,0 +1,114 @@
+"""What a sample's rows say of anomalies: its defects, and the heat map that was predicted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from granum.metrics._drawn import DrawnSample, has_mask
+from granum.schema.fields import field_values
+
+__all__ = ["FIELD_COLUMNS", "TRUTH_COLUMNS", "HeatMap", "Truth", "heat_map", "truth_of"]
+
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+TRUTH_COLUMNS = ("category", "present", "ignore")
+FIELD_COLUMNS = ("score", "extra")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A sample as it is.
+
+    Attributes:
+        anomalous: whether it has a defect.
+        mask: where, shape (height, width); None where nothing is drawn.
+        ignored: pixels that are not counted; None for none.
+    """
+
+    anomalous: bool
+    mask: Mask | None
+    ignored: Mask | None
+
+    @property
+    def pixels_known(self) -> bool:
+        """Whether it is known of every pixel whether it is normal."""
+        return self.mask is not None or not self.anomalous
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """A prediction: the score of the image, and those of its pixels where there is a map.
+
+    Attributes:
+        scores: shape (height, width), NaN where missing.
+        resized: whether it had another size than the image.
+        more: whether there were further fields.
+    """
+
+    score: float
+    scores: Floats | None
+    resized: bool
+    more: bool
+
+
+def truth_of(sample: DrawnSample, good: Set[int]) -> Truth:
+    """The truth of a sample; ``good`` are the categories that mean no defect."""
+    defects = [r for r in sample.rows if r["kind"] == "object" and r["category"] not in good]
+    ignored = [r for r in defects if r["ignore"] and has_mask(r)]
+    defects = [r for r in defects if not r["ignore"]]
+    labelled = any(
+        r["kind"] == "label" and r["category"] not in good and r["present"] is not False
+        for r in sample.rows
+    )
+    drawn = [r for r in defects if has_mask(r)]
+    return Truth(
+        anomalous=bool(defects) or labelled,
+        mask=_union(sample, drawn),
+        ignored=_union(sample, ignored),
+    )
+
+
+def _union(sample: DrawnSample, rows: list[dict[str, Any]]) -> Mask | None:
+    painted = sample.painted(rows, lambda *_: 1, empty=0) if rows else None
+    return None if painted is None else painted == 1
+
+
+def heat_map(sample: DrawnSample, size: tuple[int, ...] | None) -> HeatMap | None:
+    """The first field row of a sample, its map stretched to ``size`` (height, width); None where
+    there is none that has a map or a score."""
+    fields = [
+        r
+        for r in sample.rows
+        if r["kind"] == "field" and (r["map"] is not None or r["score"] is not None)
+    ]
+    if not fields:
+        return None
+    row = fields[0]
+    scores = None
+    if row["map"] is not None:
+        extra = None if row["extra"] is None else json.loads(row["extra"])
+        scores = field_values(sample.values(row), extra)
+    score = row["score"]
+    if score is None and scores is not None:
+        known = scores[np.isfinite(scores)]
+        score = float(known.max()) if known.size else None
+    if score is None:
+        return None
+    resized = scores is not None and size is not None and scores.shape != size
+    if scores is not None and size is not None and resized:
+        scores = _stretched(scores, (size[0], size[1]))
+    return HeatMap(float(score), scores, resized, len(fields) > 1)
+
+
+def _stretched(scores: Floats, size: tuple[int, int]) -> Floats:
+    from PIL import Image
+
+    image = Image.fromarray(scores.astype(np.float32))
+    return np.asarray(image.resize(size[::-1], Image.Resampling.BILINEAR), np.float64)

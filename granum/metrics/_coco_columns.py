@@ -1,0 +1,197 @@
+"""Truth and predictions of a part as plain arrays, straight from the columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from granum.errors import UsageError
+from granum.metrics._coco_masks import masks_of
+from granum.schema import geometry
+from granum.schema.findings import Findings
+from granum.schema.tables import column
+from granum.store.parts import Batch
+
+__all__ = ["Compared", "Side", "side_of"]
+
+Compared = Literal["bbox", "segm", "keypoints"]
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Side:
+    """Rows that are compared, sorted by sample.
+
+    Attributes:
+        sample, category: rows of the truth's tables.
+        box: xywh in pixels, shape (n, 4); zeros where only masks are compared.
+        area: in pixels; NaN where the evaluation takes it from the geometry.
+        crowd: regions in which predictions are neither right nor wrong.
+        score: of predictions; zeros for the truth.
+        mask: struct of ``size`` (height, width) and compressed ``counts``, for ``segm``.
+        keypoints: x, y, visibility, shape (n, points, 3), for ``keypoints``.
+    """
+
+    sample: Ints
+    category: Ints
+    box: Floats
+    area: Floats
+    crowd: npt.NDArray[np.bool_]
+    score: Floats
+    mask: pa.Array = field(default_factory=lambda: pa.nulls(0))
+    keypoints: Floats = field(default_factory=lambda: np.zeros((0, 0, 3)))
+
+    def __len__(self) -> int:
+        return len(self.sample)
+
+    @staticmethod
+    def joined(sides: list[Side]) -> Side:
+        """All rows, in order."""
+        if not sides:
+            none = np.zeros(0)
+            rows = none.astype(np.int64)
+            return Side(rows, rows, np.zeros((0, 4)), none, none.astype(bool), none)
+        values = {}
+        for name in (f.name for f in fields(Side)):
+            pieces = [getattr(s, name) for s in sides]
+            if name == "mask":
+                values[name] = pa.concat_arrays(pieces)
+            elif name == "keypoints":
+                values[name] = np.concatenate([p for p in pieces if len(p)] or pieces[:1])
+            else:
+                values[name] = np.concatenate(pieces)
+        return Side(**values)
+
+
+def side_of(
+    batch: Batch, compared: Compared, *, truth: bool, root: str | None, points: int, found: Findings
+) -> Side:
+    """The objects of a batch that can be compared; those that cannot are findings.
+
+    Args:
+        batch: truth or predictions.
+        compared: what is compared.
+        truth: which of them it is.
+        root: the folder of label maps.
+        points: how many keypoints an object has.
+        found: gets what is left out.
+
+    Raises:
+        SizeUnknownError: polygons in a sample of unknown size.
+        UsageError: another number of keypoints than ``points``.
+    """
+    table, who = _objects(batch.annotations), "truth" if truth else "predictions"
+    table = _kept(table, np.asarray(column(table, "category").is_valid()), "category", who, found)
+    mask: pa.Array = pa.nulls(table.num_rows)
+    keypoints = np.zeros((table.num_rows, 0, 3))
+    box = np.zeros((table.num_rows, 4))
+    area = _stated_area(table) if truth else np.full(table.num_rows, np.nan)
+    if compared == "segm":
+        mask = masks_of(table, batch, root)
+        keep = np.asarray(mask.is_valid())
+    elif compared == "keypoints":
+        keep, keypoints = _keypoints(table, points)
+        box = np.nan_to_num(_boxes(table)) if truth else _extents(keypoints)
+    else:
+        box = _boxes(table)
+        keep = np.asarray(np.isfinite(box).all(axis=1))
+    if compared != "segm":
+        area = np.where(np.isnan(area), _areas(table, box, truth), area)
+    # The keypoints of a dataset of boxes are a few of its objects: the others are no fault.
+    if not (compared == "keypoints" and truth):
+        _kept(table, keep, compared, who, found)
+    rows = np.flatnonzero(keep)
+    return Side(
+        sample=np.asarray(column(table, "sample"), np.int64)[rows],
+        category=np.asarray(column(table, "category").fill_null(-1), np.int64)[rows],
+        box=box[rows],
+        area=area[rows],
+        crowd=np.asarray(column(table, "crowd").fill_null(False))[rows],
+        score=np.asarray(column(table, "score").fill_null(0.0), np.float64)[rows],
+        mask=mask if len(rows) == len(mask) else mask.take(pa.array(rows)),
+        keypoints=keypoints[rows],
+    )
+
+
+def _objects(table: pa.Table) -> pa.Table:
+    """The rows of objects on a sample."""
+    kind = column(table, "kind").combine_chunks()
+    if len(kind.dictionary) != 1 or kind.null_count or kind.dictionary[0].as_py() != "object":
+        table = table.filter(pc.equal(kind.cast(pa.string()), "object"))
+    if column(table, "sample").null_count:
+        table = table.filter(column(table, "sample").is_valid())
+    return table
+
+
+def _kept(
+    table: pa.Table, keep: npt.NDArray[np.bool_], what: str, who: str, found: Findings
+) -> pa.Table:
+    """The rows to keep; the others are a finding."""
+    lost = int((~keep).sum())
+    if not lost:
+        return table
+    code = "unknown-category" if what == "category" else "missing-geometry"
+    first = table["annotation_id"][int(np.flatnonzero(~keep)[0])].as_py()
+    found.add(code, who, None, f"{lost} rows without {what} (first: annotation {first})", lost)
+    return table.filter(pa.array(keep))
+
+
+def _boxes(table: pa.Table) -> Floats:
+    """``bbox`` as stated; of rows that have none, or an angle, the box around their geometry."""
+    angle = column(table, "angle")
+    if "bbox" in table.column_names and table.num_rows:
+        valid, boxes = geometry.fixed_list(table["bbox"])
+        plain = valid
+        if angle.null_count < len(angle):
+            plain = valid & (np.asarray(angle.fill_null(0.0), np.float64) == 0)
+    else:
+        plain, boxes = np.zeros(table.num_rows, bool), np.zeros((table.num_rows, 4))
+    rest = np.flatnonzero(~plain)
+    if len(rest):
+        boxes = boxes.copy()
+        boxes[rest] = geometry.aabb(table.take(pa.array(rest)))
+    return boxes
+
+
+def _stated_area(table: pa.Table) -> Floats:
+    return np.asarray(column(table, "area").fill_null(np.nan), np.float64)
+
+
+def _areas(table: pa.Table, box: Floats, truth: bool) -> Floats:
+    """Of predictions the box's, as official readers of results have it; of truth the geometry's."""
+    out = box[:, 2] * box[:, 3]
+    if truth and any(n in table.column_names for n in ("polygons", "rle")):
+        rows = np.flatnonzero(np.isnan(_stated_area(table)))
+        drawn = geometry.areas(table.take(pa.array(rows)))
+        out[rows] = np.where(np.isnan(drawn), out[rows], drawn)
+    return np.asarray(out, np.float64)
+
+
+def _keypoints(table: pa.Table, points: int) -> tuple[npt.NDArray[np.bool_], Floats]:
+    values = column(table, "keypoints").combine_chunks()
+    lengths = np.asarray(values.value_lengths().fill_null(0), np.int64)
+    wrong = (lengths != 3 * points) & (lengths > 0)
+    if wrong.any():
+        n = int(lengths[wrong][0]) // 3
+        raise UsageError(
+            f"an object has {n} keypoints and the protocol {points}: give one of its sigmas for "
+            "each keypoint"
+        )
+    keep = lengths > 0
+    out = np.zeros((table.num_rows, points, 3))
+    out[keep] = np.asarray(values.flatten(), np.float64).reshape(-1, points, 3)
+    return keep, out
+
+
+def _extents(keypoints: Floats) -> Floats:
+    """The box around all keypoints, whatever their visibility, as official readers have it."""
+    if not keypoints.shape[1]:
+        return np.zeros((len(keypoints), 4))
+    low, high = keypoints[..., :2].min(axis=1), keypoints[..., :2].max(axis=1)
+    return np.hstack([low, high - low])

@@ -1,0 +1,257 @@
+"""The compiled evaluator (hotcoco) run on arrays, and its numbers as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from granum.errors import MissingExtraError
+from granum.metrics._coco_columns import Compared
+from granum.metrics._coco_sides import Sides
+
+__all__ = ["Accumulated", "Images", "Settings", "accumulated", "hotcoco", "official_order"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+def hotcoco() -> Any:
+    """The package.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import hotcoco as package
+    except ImportError as error:
+        raise MissingExtraError("COCO evaluation", "eval", "hotcoco") from error
+    return package
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an evaluation varies: official where None."""
+
+    compared: Compared
+    max_detections: tuple[int, ...]
+    iou_thresholds: tuple[float, ...] | None
+    sigmas: tuple[float, ...] | None
+
+
+@dataclass(frozen=True)
+class Images:
+    """Ids of images and categories by row: they decide the order in which ties are broken."""
+
+    image_ids: Ints
+    category_ids: Ints
+    width: Ints
+    height: Ints
+
+
+def official_order(source_ids: Sequence[str | None]) -> Ints:
+    """Ids from 1 by row, in the order of the source's own ids where all are different integers,
+    else in the order of the rows. Official code sorts images and categories by id, which settles
+    equal scores of different images."""
+    n = len(source_ids)
+    ids = np.arange(1, n + 1)
+    if n and all(s is not None and s.lstrip("-").isdecimal() for s in source_ids):
+        values = [int(s or 0) for s in source_ids]
+        if len(set(values)) == n:
+            ids[sorted(range(n), key=values.__getitem__)] = np.arange(1, n + 1)
+    return ids
+
+
+@dataclass(frozen=True)
+class Accumulated:
+    """Arrays of the evaluator: -1 where undefined.
+
+    Attributes:
+        precision, scores: by IoU threshold, recall, category id, area range, limit.
+        recall: by IoU threshold, category id, area range, limit.
+        settings, thresholds, recalls: what the axes are.
+        deviations: how the settings deviate from the official ones.
+    """
+
+    precision: Floats
+    scores: Floats
+    recall: Floats
+    settings: Settings
+    thresholds: Floats
+    recalls: Floats
+    deviations: list[str]
+
+    def values(self) -> dict[str, float | None]:
+        """The official summary: 12 numbers of boxes and masks, 10 of keypoints."""
+        points = self.settings.compared == "keypoints"
+        ranges = ["m", "l"] if points else ["s", "m", "l"]
+        whole, found = self.precision[..., 0, -1], self.recall[..., 0, -1]
+        out = {"AP": _mean(whole), **self._at("AP", whole)}
+        for i, name in enumerate(ranges):
+            out[f"AP{name}"] = _mean(self.precision[..., i + 1, -1])
+        if points:
+            out |= {"AR": _mean(found), **self._at("AR", found)}
+        else:
+            for i, limit in enumerate(self.settings.max_detections):
+                out[f"AR{limit}"] = _mean(self.recall[..., 0, i])
+        for i, name in enumerate(ranges):
+            out[f"AR{name}"] = _mean(self.recall[..., i + 1, -1])
+        return out
+
+    def _at(self, name: str, values: Floats) -> dict[str, float | None]:
+        chosen = {f"{name}{round(100 * iou)}": iou for iou in (0.5, 0.75)}
+        return {n: _mean(values[np.isclose(self.thresholds, t)]) for n, t in chosen.items()}
+
+    def per_class(self, images: Images, names: Sequence[str], sides: Sides) -> pa.Table:
+        """Of each category its rows, AP, AP50, AP75 and AR; null where undefined."""
+        at = images.category_ids - 1
+        whole, found = self.precision[:, :, at, 0, -1], self.recall[:, at, 0, -1]
+        true = sides.truth.category[~sides.truth.crowd]
+        columns = {
+            "category": pa.array(names, pa.string()),
+            "truths": np.bincount(true, minlength=len(names)),
+            "predictions": np.bincount(sides.predictions.category, minlength=len(names)),
+            "AP": _means(whole, (0, 1)),
+        }
+        for name, iou in (("AP50", 0.5), ("AP75", 0.75)):
+            columns[name] = _means(whole[np.isclose(self.thresholds, iou)], (0, 1))
+        return pa.table({**columns, "AR": _means(found, (0,))})
+
+    def curves(self, images: Images, names: Sequence[str]) -> pa.Table:
+        """``category, iou, recall, precision, score`` of the categories that have truth."""
+        at = images.category_ids - 1
+        precision = np.moveaxis(self.precision[:, :, at, 0, -1], 2, 0)
+        scores = np.moveaxis(self.scores[:, :, at, 0, -1], 2, 0)
+        rows = np.flatnonzero((precision > -1).any(axis=(1, 2)))
+        each, points = len(rows), len(self.recalls)
+        category = np.repeat(np.arange(each, dtype=np.int32), len(self.thresholds) * points)
+        listed = pa.array([names[i] for i in rows.tolist()], pa.string())
+        return pa.table(
+            {
+                "category": pa.DictionaryArray.from_arrays(pa.array(category), listed),
+                "iou": np.tile(np.repeat(self.thresholds, points), each),
+                "recall": np.tile(self.recalls, len(self.thresholds) * each),
+                "precision": precision[rows].ravel(),
+                "score": scores[rows].ravel(),
+            }
+        )
+
+
+def accumulated(sides: Sides, images: Images, settings: Settings) -> Accumulated:
+    """Matched and accumulated by the compiled evaluator."""
+    made = _from_dicts if settings.compared == "keypoints" else _from_arrays
+    evaluation = hotcoco().COCOeval(*made(sides, images), settings.compared)
+    params = evaluation.params
+    params.max_dets = list(settings.max_detections)
+    if settings.iou_thresholds is not None:
+        params.iou_thrs = list(settings.iou_thresholds)
+    if settings.sigmas is not None:
+        params.kpt_oks_sigmas = list(settings.sigmas)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    arrays = evaluation.eval
+    return Accumulated(
+        precision=np.asarray(arrays["precision"]),
+        scores=np.asarray(arrays["scores"]),
+        recall=np.asarray(arrays["recall"]),
+        settings=settings,
+        thresholds=np.asarray(params.iou_thrs),
+        recalls=np.asarray(params.rec_thrs),
+        deviations=list(evaluation.reference_deviations()),
+    )
+
+
+def _described(images: Images) -> tuple[list[dict[str, int]], list[dict[str, Any]]]:
+    rows = zip(
+        images.image_ids.tolist(), images.width.tolist(), images.height.tolist(), strict=True
+    )
+    listed = [{"id": i, "width": w, "height": h} for i, w, h in rows]
+    return listed, [{"id": i, "name": str(i)} for i in images.category_ids.tolist()]
+
+
+def _from_arrays(sides: Sides, images: Images) -> tuple[Any, Any]:
+    truth, predictions, drawn = sides.truth, sides.predictions, sides.pixels is not None
+    listed, categories = _described(images)
+    true = hotcoco().COCO.from_arrays(
+        listed,
+        categories,
+        images.image_ids[truth.sample],
+        images.category_ids[truth.category],
+        truth.box,
+        area=truth.area,
+        iscrowd=truth.crowd,
+        **({"segmentation": sides.masks[0]} if drawn else {}),
+    )
+    rows = np.empty((len(predictions), 7))
+    rows[:, 0] = images.image_ids[predictions.sample]
+    rows[:, 1:5] = predictions.box
+    rows[:, 5] = predictions.score
+    rows[:, 6] = images.category_ids[predictions.category]
+    if not drawn:
+        return true, true.load_res(rows)
+    found = true.load_res(rows, segmentation=sides.masks[1])
+    # The package takes the boxes' areas; a file of masks has no boxes, and their pixels count.
+    found.update_anns(ids=np.arange(1, len(predictions) + 1), area=predictions.area)
+    return true, found
+
+
+def _from_dicts(sides: Sides, images: Images) -> tuple[Any, Any]:
+    """Keypoints: the package takes them in dictionaries only."""
+    truth, predictions = sides.truth, sides.predictions
+    listed, categories = _described(images)
+    shown = (truth.keypoints[..., 2] > 0).sum(axis=1)
+    width = 3 * truth.keypoints.shape[1]
+    annotations = [
+        {
+            "id": i + 1,
+            "image_id": image,
+            "category_id": category,
+            "bbox": box,
+            "area": area,
+            "iscrowd": int(crowd),
+            "keypoints": points,
+            "num_keypoints": n,
+        }
+        for i, (image, category, box, area, crowd, points, n) in enumerate(
+            zip(
+                images.image_ids[truth.sample].tolist(),
+                images.category_ids[truth.category].tolist(),
+                truth.box.tolist(),
+                truth.area.tolist(),
+                truth.crowd.tolist(),
+                truth.keypoints.reshape(len(truth), width).tolist(),
+                shown.tolist(),
+                strict=True,
+            )
+        )
+    ]
+    true = hotcoco().COCO({"images": listed, "categories": categories, "annotations": annotations})
+    found = [
+        {"image_id": image, "category_id": category, "keypoints": points, "score": score}
+        for image, category, points, score in zip(
+            images.image_ids[predictions.sample].tolist(),
+            images.category_ids[predictions.category].tolist(),
+            predictions.keypoints.reshape(len(predictions), width).tolist(),
+            predictions.score.tolist(),
+            strict=True,
+        )
+    ]
+    return true, true.load_res(found)
+
+
+def _mean(values: Floats) -> float | None:
+    """The mean of what is defined (above -1), as official summaries take it."""
+    known = values[values > -1]
+    return float(np.mean(known)) if known.size else None
+
+
+def _means(values: Floats, axes: tuple[int, ...]) -> pa.Array:
+    """Means of the defined values over ``axes``; null where none is."""
+    known = values > -1
+    count = known.sum(axis=axes)
+    total = np.where(known, values, 0).sum(axis=axes)
+    return pa.array(total / np.maximum(count, 1), mask=count == 0)

@@ -1,0 +1,172 @@
+"""One sample's segments as a picture of small numbers, and what two such pictures share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from granum.metrics._drawn import DrawnSample, Row, has_mask, looked_up
+from granum.schema.findings import Findings
+
+__all__ = ["Matches", "Segments", "matched", "segments_of"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Segments of a sample in the order of their ids.
+
+    Attributes:
+        labels: shape (height, width): 0 is void, i + 1 segment i, one more a pixel whose id no
+            segment has; None where nothing is drawn.
+        category, crowd, area: of each segment; the area as stated, NaN where it is not.
+    """
+
+    labels: Ints | None
+    category: Ints
+    crowd: Flags
+    area: Floats
+
+    def none(self) -> Segments:
+        """Nothing drawn."""
+        return Segments(None, self.category[:0], self.crowd[:0], self.area[:0])
+
+
+def segments_of(sample: DrawnSample, who: str, found: Findings) -> Segments:
+    """The objects of a sample that have a category and a mask.
+
+    Rows of one label map are its values; other masks are painted, the first keeps what two share.
+    """
+    rows = [r for r in sample.rows if r["kind"] == "object" and r["category"] is not None]
+    drawn = [r for r in rows if has_mask(r)]
+    for code, n, what in (
+        ("missing-geometry", len(rows) - len(drawn), "mask"),
+        (
+            "unknown-category",
+            sum(r["kind"] == "object" for r in sample.rows) - len(rows),
+            "category",
+        ),
+    ):
+        if n:
+            found.add(code, who, sample.key, f"{n} objects without a {what}", n)
+    labels = None
+    if drawn:
+        if _one_map(drawn):
+            drawn.sort(key=lambda r: int(r["map"]["value"]))
+            labels = _of_map(sample, drawn, who, found)
+        else:
+            labels = _painted(sample, drawn, who, found)
+    areas = [np.nan if r["area"] is None else r["area"] for r in drawn]
+    return Segments(
+        labels,
+        np.array([r["category"] for r in drawn], np.int64),
+        np.array([bool(r["crowd"]) for r in drawn], bool),
+        np.array(areas, np.float64),
+    )
+
+
+def _one_map(rows: list[Row]) -> bool:
+    """Whether all are segments of one label map."""
+    return (
+        len({_map_of(r, k) for k, r in enumerate(rows)}) == 1 and _map_of(rows[0], None) is not None
+    )
+
+
+def _map_of(row: Row, otherwise: int | None) -> object:
+    entry = row["map"]
+    if row["rle"] is not None or entry is None or entry["value"] is None:
+        return otherwise
+    if entry["encoding"] in ("nonzero", "greater"):
+        return otherwise
+    return entry["digest"] or (entry["path"], entry["bytes"]), entry["encoding"]
+
+
+def _of_map(sample: DrawnSample, rows: list[Row], who: str, found: Findings) -> Ints:
+    values = sample.values(rows[0])
+    ids = np.array([r["map"]["value"] for r in rows], np.int64)
+    labels = looked_up(values, ids, np.arange(1, len(ids) + 1), len(ids) + 1)
+    if 0 not in ids:
+        labels[values == 0] = 0
+    unlisted = int((labels > len(ids)).sum())
+    if unlisted:
+        message = f"{unlisted} pixels have an id that no segment has"
+        found.add("unlisted-segment", who, sample.key, message)
+    return labels
+
+
+def _painted(sample: DrawnSample, rows: list[Row], who: str, found: Findings) -> Ints:
+    labels = sample.mask(rows[0]).astype(np.int64)
+    shared = 0
+    for number, row in enumerate(rows[1:], 2):
+        mask = sample.mask(row)
+        if mask.shape != labels.shape:
+            message = f"a mask of {mask.shape} beside one of {labels.shape}; left out"
+            found.add("mask-size-mismatch", who, sample.key, message)
+            continue
+        shared += int((mask & (labels > 0)).sum())
+        labels[mask & (labels == 0)] = number
+    if shared:
+        found.add("overlapping-masks", who, sample.key, f"{shared} pixels are in several masks")
+    return labels
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Categories of the matched pairs with their IoU, of wrong and of missed segments."""
+
+    tp: Ints
+    iou: Floats
+    fp: Ints
+    fn: Ints
+
+
+def matched(truth: Segments, predictions: Segments) -> Matches:
+    """Segments of one category match at an IoU above 0.5, void not counted in the union.
+
+    A truth that is a crowd is never missed; a prediction that lies mostly on void, or on the last
+    crowd of its category, is not wrong.
+    """
+    n, m = len(truth.category), len(predictions.category)
+    shared = _shared(truth, predictions)
+    inner = shared[1 : n + 1, 1 : m + 1]
+    void = shared[0, 1 : m + 1].astype(np.float64)
+    pixels = shared[:, 1 : m + 1].sum(axis=0).astype(np.float64)
+    true_pixels = shared[1 : n + 1].sum(axis=1)
+    area = np.where(np.isnan(truth.area), true_pixels, truth.area)
+    union = pixels + area[:, None] - inner - void
+    iou = np.divide(inner, union, out=np.zeros((n, m)), where=inner > 0)
+    same = truth.category[:, None] == predictions.category
+    pairs = (iou > 0.5) & same & ~truth.crowd[:, None]
+    crowds = dict(
+        zip(truth.category[truth.crowd].tolist(), np.flatnonzero(truth.crowd).tolist(), strict=True)
+    )
+    for k, category in enumerate(predictions.category.tolist()):
+        if category in crowds:
+            void[k] += inner[crowds[category], k]
+    spared = np.divide(void, pixels, out=np.zeros(m), where=pixels > 0) > 0.5
+    true_at = np.nonzero(pairs)[0]
+    return Matches(
+        tp=truth.category[true_at],
+        iou=iou[pairs],
+        fp=predictions.category[~pairs.any(axis=0) & ~spared],
+        fn=truth.category[~pairs.any(axis=1) & ~truth.crowd],
+    )
+
+
+def _shared(truth: Segments, predictions: Segments) -> Ints:
+    """Pixels by (label of the truth, label of the predictions)."""
+    n, m = len(truth.category) + 2, len(predictions.category) + 2
+    true, found = truth.labels, predictions.labels
+    if true is None and found is None:
+        return np.zeros((n, m), np.int64)
+    if true is None or found is None:
+        given = true if true is not None else found
+        assert given is not None
+        true = np.zeros_like(given) if true is None else true
+        found = np.zeros_like(given) if found is None else found
+    return np.bincount((true * m + found).ravel(), minlength=n * m).reshape(n, m)

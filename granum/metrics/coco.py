@@ -1,0 +1,209 @@
+"""The COCO protocols: boxes, masks, keypoints. The evaluator is hotcoco (extra ``eval``).
+
+All numbers equal those of pycocotools 2.0 (T.-Y. Lin et al., "Microsoft COCO: Common Objects in
+Context", 2014; https://cocodataset.org/#detection-eval): precision at 101 recalls, averaged over
+ten IoU thresholds and the categories that have truth; predictions of an image and a category
+beyond the limit are not counted; crowds are ignored. As there, ``ignore`` has no effect, and the
+area of a prediction is its box's, its mask's, or that of the box around its keypoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from granum.metrics import _coco_matching as matching
+from granum.metrics import _coco_run as run
+from granum.metrics._coco_columns import Compared, Side, side_of
+from granum.metrics._coco_sides import Sides
+from granum.metrics.base import Context, Protocol, Result, joined_findings, protocols
+from granum.schema import tables
+from granum.schema.findings import Findings
+from granum.schema.tables import column
+from granum.store.parts import Batch
+
+__all__ = ["SIGMAS", "CocoBbox", "CocoKeypoints", "CocoSegm"]
+
+SIGMAS = tuple(
+    s / 10
+    for s in (0.26, *(0.25,) * 2, *(0.35,) * 2, *(0.79,) * 2, *(0.72,) * 2, *(0.62,) * 2)
+    + (*(1.07,) * 2, *(0.87,) * 2, *(0.89,) * 2)
+)
+"""Of the 17 keypoints of a person: how far annotators differ, relative to the object's size."""
+
+
+@dataclass(frozen=True)
+class _State:
+    """What a part contributes: its columns."""
+
+    start: int
+    keys: pa.Array
+    source_ids: pa.Array
+    sizes: npt.NDArray[np.int64]
+    truth: Side
+    predictions: Side
+    findings: Findings
+
+
+@dataclass(frozen=True)
+class _Coco(Protocol):
+    """What the three have in common.
+
+    Attributes:
+        max_detections: limits per image and category; AP is at the last one.
+        iou_thresholds: instead of 0.50, 0.55 … 0.95.
+        sample_iou: what a prediction hits at, in the counts per sample.
+        least_score: predictions below are not counted per sample (AP counts all).
+    """
+
+    compared: ClassVar[Compared]
+    extra: ClassVar[str | None] = "eval"
+    reference: ClassVar[str] = "pycocotools 2.0, by hotcoco"
+    needs: ClassVar[tuple[str, ...]] = ("category", "score")
+
+    max_detections: tuple[int, ...] = (1, 10, 100)
+    iou_thresholds: tuple[float, ...] | None = None
+    sample_iou: float = 0.5
+    least_score: float = 0.0
+
+    def _points(self) -> int:
+        return 0
+
+    def _settings(self) -> run.Settings:
+        return run.Settings(self.compared, self.max_detections, self.iou_thresholds, None)
+
+    def state(self, truth: Batch, predictions: Batch, context: Context) -> _State:
+        run.hotcoco()
+        found = Findings(on_error="skip")
+        side = partial(side_of, compared=self.compared, points=self._points(), found=found)
+        true = side(truth, truth=True, root=context.map_root)
+        predicted = side(predictions, truth=False, root=context.prediction_map_root)
+        sizes = [column(truth.samples, n).fill_null(0) for n in ("width", "height")]
+        return _State(
+            start=truth.start,
+            keys=truth.samples["key"].combine_chunks(),
+            source_ids=column(truth.samples, "source_id").combine_chunks(),
+            sizes=np.column_stack([np.asarray(s, np.int64) for s in sizes]),
+            truth=true,
+            predictions=predicted,
+            findings=found,
+        )
+
+    def result(self, states: Sequence[_State], context: Context) -> Result:
+        ordered = sorted(states, key=lambda s: s.start)
+        sides = Sides.of(
+            [s.truth for s in ordered],
+            [s.predictions for s in ordered],
+            drawn=self.compared == "segm",
+        )
+        images = _images(ordered, context)
+        arrays = run.accumulated(sides, images, self._settings())
+        names = context.categories["name"].to_pylist()
+        return Result(
+            protocol=self.name,
+            values=arrays.values(),
+            per_class=arrays.per_class(images, names, sides),
+            per_sample=self._per_sample(ordered, sides, len(names)),
+            curves={"precision": arrays.curves(images, names)},
+            facts={
+                "deviations": arrays.deviations,
+                "evaluator": f"hotcoco {run.hotcoco().__version__}",
+            },
+            findings=joined_findings(s.findings for s in ordered),
+        )
+
+    def _per_sample(self, states: Sequence[_State], sides: Sides, categories: int) -> pa.Table:
+        keys = pa.chunked_array([s.keys for s in states], pa.string())
+        ignored = sides.truth.crowd
+        if self.compared == "keypoints":
+            ignored = ignored | ~(sides.truth.keypoints[..., 2] > 0).any(axis=1)
+        counts = matching.hits(
+            sides.truth,
+            sides.predictions,
+            ignored,
+            self._overlaps(sides),
+            samples=len(keys),
+            categories=max(categories, 1),
+            limit=self.max_detections[-1],
+            iou=self.sample_iou,
+            least_score=self.least_score,
+        )
+        all_ = 2 * counts.tp + counts.fp + counts.fn
+        return pa.table(
+            {
+                "key": keys,
+                "tp": counts.tp,
+                "fp": counts.fp,
+                "fn": counts.fn,
+                "f1": pa.array(2 * counts.tp / np.maximum(all_, 1), mask=all_ == 0),
+                "iou": pa.array(counts.iou / np.maximum(counts.tp, 1), mask=counts.tp == 0),
+            }
+        )
+
+    def _overlaps(self, sides: Sides) -> matching.Overlaps:
+        return matching.box_overlaps(sides.truth, sides.predictions)
+
+
+def _images(states: Sequence[_State], context: Context) -> run.Images:
+    source_ids = [i for s in states for i in s.source_ids.to_pylist()]
+    sizes = np.concatenate([np.empty((0, 2), np.int64), *(s.sizes for s in states)])
+    category_ids = column(context.categories, "source_id", tables.CATEGORIES).to_pylist()
+    return run.Images(
+        image_ids=run.official_order(source_ids),
+        category_ids=run.official_order(category_ids),
+        width=sizes[:, 0],
+        height=sizes[:, 1],
+    )
+
+
+@protocols("coco-bbox")
+@dataclass(frozen=True)
+class CocoBbox(_Coco):
+    """Average precision and recall of boxes (COCO)."""
+
+    name: ClassVar[str] = "coco-bbox"
+    compared: ClassVar[Compared] = "bbox"
+
+
+@protocols("coco-segm")
+@dataclass(frozen=True)
+class CocoSegm(_Coco):
+    """Average precision and recall of masks (COCO): of RLE, label maps, or polygons."""
+
+    name: ClassVar[str] = "coco-segm"
+    compared: ClassVar[Compared] = "segm"
+
+    def _overlaps(self, sides: Sides) -> matching.Overlaps:
+        return matching.mask_overlaps(sides, self.sample_iou)
+
+
+@protocols("coco-keypoints")
+@dataclass(frozen=True)
+class CocoKeypoints(_Coco):
+    """Average precision and recall of keypoints by object keypoint similarity (COCO).
+
+    Attributes:
+        sigmas: one for each keypoint; those of COCO's 17 unless given.
+    """
+
+    name: ClassVar[str] = "coco-keypoints"
+    compared: ClassVar[Compared] = "keypoints"
+
+    max_detections: tuple[int, ...] = (20,)
+    sigmas: tuple[float, ...] = SIGMAS
+
+    def _points(self) -> int:
+        return len(self.sigmas)
+
+    def _settings(self) -> run.Settings:
+        own = None if self.sigmas == SIGMAS else self.sigmas
+        return replace(super()._settings(), sigmas=own)
+
+    def _overlaps(self, sides: Sides) -> matching.Overlaps:
+        return matching.keypoint_overlaps(sides.truth, sides.predictions, np.asarray(self.sigmas))

@@ -1,0 +1,102 @@
+"""Numbers per sample, joined back onto the samples as derived columns of the store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from granum.errors import UsageError
+from granum.metrics.base import Result
+from granum.store.columns import NewColumn, Roots, add_columns, column_identity
+from granum.store.dataset import Dataset
+from granum.store.parts import Batch
+
+__all__ = ["column_names", "join_columns"]
+
+
+def column_names(result: Result, prefix: str | None = None) -> dict[str, str]:
+    """For each number per sample the name of its column: ``eval.coco_bbox.fn`` (hyphens become
+    underscores, so that ``--where`` can name it as ``col.eval.coco_bbox.fn``)."""
+    if result.per_sample is None:
+        return {}
+    start = prefix if prefix is not None else f"eval.{result.protocol.replace('-', '_')}"
+    return {n: f"{start}.{n}" for n in result.per_sample.column_names if n != "key"}
+
+
+def join_columns(dataset: Dataset, result: Result, prefix: str | None = None) -> Dataset:
+    """Add the numbers per sample as derived columns, joined by key; null where there is none.
+
+    Their identity holds the protocol, its parameters, both layers and a digest of the numbers: the
+    same evaluation again is a cache hit.
+
+    Args:
+        dataset: a whole store that has the samples.
+        result: of an evaluation.
+        prefix: of the columns' names (default ``eval.PROTOCOL``).
+
+    Returns:
+        The store, reopened.
+
+    Raises:
+        StoreError: ``dataset`` is a selection, or in memory only.
+        UsageError: the result has nothing per sample, or columns of that name tell of another
+            layer.
+    """
+    names = column_names(result, prefix)
+    if result.per_sample is None or not names:
+        raise UsageError(f"{result.protocol} gives no numbers per sample")
+    facts = result.facts
+    layers = {"truth": facts.get("truth_layer"), "predictions": facts.get("prediction_layer")}
+    for name in names.values():
+        known = column_identity(dataset, name)
+        if known is not None and known["parameters"].get("layers", layers) != layers:
+            raise UsageError(
+                f"column {name!r} tells of {known['parameters']['layers']}, not of {layers}: "
+                "name these columns otherwise (prefix=, --prefix)"
+            )
+    columns = [
+        NewColumn(
+            column,
+            parameters={
+                "protocol": result.protocol,
+                "parameters": json.loads(json.dumps(facts.get("parameters", {}), default=str)),
+                "layers": layers,
+                "digest": _digest(result.per_sample, name),
+            },
+            facts={"protocol": result.protocol, "number": name},
+        )
+        for name, column in names.items()
+    ]
+    return add_columns(dataset, columns, _Joined(result.per_sample, names))
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """Looks the samples of a batch up by key."""
+
+    table: pa.Table
+    names: Mapping[str, str]
+
+    def __call__(self, batch: Batch, roots: Roots, wanted: Sequence[str]) -> dict[str, pa.Array]:
+        keys = self.table["key"].combine_chunks()
+        rows = pc.index_in(batch.samples["key"].combine_chunks(), value_set=keys)
+        return {
+            column: self.table[name].combine_chunks().take(rows)
+            for name, column in self.names.items()
+            if column in wanted
+        }
+
+
+def _digest(table: pa.Table, name: str) -> str:
+    """Of the keys and one column."""
+    sink: Any = pa.BufferOutputStream()
+    chosen = table.select(["key", name]).combine_chunks()
+    with pa.ipc.new_stream(sink, chosen.schema) as writer:
+        writer.write_table(chosen)
+    return hashlib.sha256(sink.getvalue()).hexdigest()[:32]

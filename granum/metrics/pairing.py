@@ -1,0 +1,288 @@
+"""Predictions beside the truth: the same samples in the same order, categories by the same rows.
+
+Both may be layers of one dataset, or two datasets joined by sample key. What cannot be paired is a
+coded finding and is left out; it is never counted as a wrong prediction in silence, nor as -1.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from granum.errors import SizeUnknownError, UsageError
+from granum.schema import tables
+from granum.schema.findings import Findings
+from granum.schema.tables import column, with_column
+from granum.schema.units import POINT_COLUMNS, convert_units, is_relative
+from granum.store.dataset import Dataset
+from granum.store.opening import open_dataset
+from granum.store.parts import Batch, concat, select_parts
+
+__all__ = ["Match", "Pairing"]
+
+Match = Literal["key", "source_id"]
+Indices = npt.NDArray[np.int64]
+
+
+class Pairing:
+    """Truth and predictions, a part of the truth at a time. Picklable where both are stores.
+
+    Args:
+        truth: the dataset whose current layer is true.
+        predictions: the dataset whose current layer is predicted; the same dataset seen with
+            another layer, or another one whose samples have the same keys.
+        needs: columns (``category``, ``score``) without which a prediction cannot be counted.
+        by: what samples are joined by: their ``key``, or their ``source_id`` (a file of results
+            knows images and categories by their ids only).
+
+    Raises:
+        UsageError: they have no sample in common, or ``by`` is unknown.
+    """
+
+    def __init__(
+        self,
+        truth: Dataset,
+        predictions: Dataset,
+        *,
+        needs: Sequence[str] = (),
+        by: Match = "key",
+    ) -> None:
+        if by not in ("key", "source_id"):
+            raise UsageError(f"samples are joined by key or source_id, not by {by!r}")
+        self.truth, self.predictions = truth, predictions
+        self.needs, self.by = tuple(needs), by
+        self.aligned = _aligned(truth, predictions)
+        self.categories = _category_rows(truth.categories, predictions.categories, by)
+        self.rows = np.empty(0, np.int64) if self.aligned else _sample_rows(truth, predictions, by)
+        if len(self.rows) and len(predictions) and self.rows.max() < 0:
+            raise UsageError(
+                f"truth and predictions have no sample in common by {by}: "
+                f"{truth.samples([by])[by][0].as_py()!r} is a sample of the truth, "
+                f"{predictions.samples([by])[by][0].as_py()!r} one of the predictions"
+            )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        sides = (_Side(self.truth), _Side(self.predictions))
+        return _unpickled, (*sides, self.needs, self.by)
+
+    def __len__(self) -> int:
+        return len(self.truth.parts)
+
+    def __iter__(self) -> Iterator[tuple[Batch, Batch, Findings]]:
+        return (self.part(i) for i in range(len(self)))
+
+    def part(self, number: int) -> tuple[Batch, Batch, Findings]:
+        """Truth, predictions and findings of one part of the truth.
+
+        Both batches have the same samples and pixels as unit; ``sample`` of the annotations is the
+        row in the truth, ``category`` the row in the truth's categories.
+
+        Raises:
+            SizeUnknownError: coordinates are fractions of an image whose size is unknown.
+        """
+        part = self.truth.parts[number]
+        findings = Findings(on_error="skip")
+        whole = part.batch(self.truth.meta.layer)
+        if self.aligned:
+            other = self.predictions.parts[number]
+            table, theirs = other.layer(self.predictions.meta.layer), other.samples()
+        else:
+            table, theirs = self._joined(part.start, part.rows)
+        predicted = self._checked(self._categorised(table, findings), findings)
+        samples, true, predicted = _in_pixels(whole, theirs, predicted)
+        truth, predictions = Batch(samples, true, part.start), Batch(samples, predicted, part.start)
+        empty = int((np.diff(predictions.offsets()) == 0).sum())
+        if empty:
+            _add(findings, "no-predictions", f"{empty} samples have no prediction", empty)
+        return truth, predictions, findings
+
+    def unknown_samples(self) -> Findings:
+        """Predictions on samples that the truth does not have."""
+        findings = Findings(on_error="skip")
+        if self.aligned:
+            return findings
+        known = np.zeros(len(self.predictions), bool)
+        known[self.rows[self.rows >= 0]] = True
+        for part in self.predictions.parts:
+            lost = np.flatnonzero(~known[part.start : part.start + part.rows])
+            if not len(lost):
+                continue
+            counts = np.diff(part.offsets(self.predictions.meta.layer))[lost]
+            if counts.any():
+                first = part.samples()["key"][int(lost[counts > 0][0])].as_py()
+                n = int(counts.sum())
+                message = f"{n} predictions on samples that the truth does not have"
+                _add(findings, "unknown-sample", f"{message} (first: {first!r})", n)
+        return findings
+
+    def _joined(self, start: int, rows: int) -> tuple[pa.Table, pa.Table]:
+        """Annotations of the predictions for samples of the truth, and their sample rows."""
+        found = self.rows[start : start + rows]
+        at = np.flatnonzero(found >= 0)
+        layers, samples = [], []
+        for piece in select_parts(self.predictions.parts, found[at]):
+            table = piece.layer(self.predictions.meta.layer)
+            table = table.filter(column(table, "sample").is_valid())
+            where = at[np.asarray(column(table, "sample"), np.int64)] + start
+            layers.append(with_column(table, "sample", pa.array(where)))
+            samples.append(piece.samples())
+        theirs = concat(samples, tables.SAMPLES)
+        places = np.full(rows, -1, np.int64)
+        places[at] = np.arange(len(at))
+        taken = theirs.take(pa.array(places, mask=places < 0))
+        return concat(layers, tables.ANNOTATIONS), taken
+
+    def _categorised(self, table: pa.Table, findings: Findings) -> pa.Table:
+        """Categories as rows of the truth's table; null where the truth has none of the name."""
+        if self.categories is None or not table.num_rows:
+            return table
+        old = column(table, "category").combine_chunks()
+        mapped = pa.array(self.categories, mask=self.categories < 0, type=pa.int32()).take(old)
+        lost = np.asarray(pc.and_(old.is_valid(), mapped.is_null()))
+        if lost.any():
+            rows = np.unique(np.asarray(old.filter(pa.array(lost)), np.int64))
+            names = self.predictions.categories["name"].take(pa.array(rows[:3])).to_pylist()
+            n, shown = int(lost.sum()), ", ".join(map(repr, names))
+            message = f"{n} predictions of {len(rows)} categories that the truth does not have"
+            _add(findings, "unknown-category", f"{message} (such as {shown})", n)
+        return with_column(table, "category", mapped)
+
+    def _checked(self, table: pa.Table, findings: Findings) -> pa.Table:
+        """Without the rows that lack what the protocol needs."""
+        keep = np.ones(table.num_rows, bool)
+        if "category" in self.needs:
+            keep &= np.asarray(column(table, "category").is_valid())
+        if "score" in self.needs:
+            score = column(table, "score")
+            absent = np.asarray(score.is_null())
+            nan = np.isnan(np.asarray(score.fill_null(0.0), np.float64))
+            for code, rows in (("missing-score", absent & keep), ("nan-score", nan & keep)):
+                if rows.any():
+                    n = int(rows.sum())
+                    what = "no score" if code == "missing-score" else "a score of NaN"
+                    _add(findings, code, f"{n} predictions have {what}", n)
+            keep &= ~absent & ~nan
+        return table if keep.all() else table.filter(pa.array(keep))
+
+
+def _add(findings: Findings, code: str, message: str, n: int) -> None:
+    findings.add(code, "predictions", None, message, n)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """A dataset on its way to another process: by path where it is a store."""
+
+    dataset: Dataset
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        meta = self.dataset.meta
+        if meta.store is None:
+            return _Side, (self.dataset,)
+        path, number = str(meta.store.path.resolve()), meta.store.number
+        return _reopened, (path, number, meta.media_root, meta.map_root, meta.layer)
+
+
+@lru_cache(maxsize=4)
+def _reopened(
+    path: str, number: int, media_root: str | None, map_root: str | None, layer: str
+) -> _Side:
+    return _Side(open_dataset(path, media_root=media_root, map_root=map_root).layer(layer))
+
+
+@lru_cache(maxsize=2)
+def _paired(truth: Dataset, predictions: Dataset, needs: tuple[str, ...], by: Match) -> Pairing:
+    return Pairing(truth, predictions, needs=needs, by=by)
+
+
+def _unpickled(truth: _Side, predictions: _Side, needs: tuple[str, ...], by: Match) -> Pairing:
+    return _paired(truth.dataset, predictions.dataset, needs, by)
+
+
+def _aligned(truth: Dataset, predictions: Dataset) -> bool:
+    """Whether the parts of both hold the same samples in the same order."""
+    if [(p.start, p.rows) for p in truth.parts] != [(p.start, p.rows) for p in predictions.parts]:
+        return False
+    mine, other = truth.meta, predictions.meta
+    if truth.parts == predictions.parts or (
+        mine.store is not None
+        and other.store is not None
+        and mine.store.path == other.store.path
+        and mine.store.manifest["parts"] == other.store.manifest["parts"]
+    ):
+        return True
+    both = zip(truth.parts, predictions.parts, strict=True)
+    return all(a.samples()["key"].equals(b.samples()["key"]) for a, b in both)
+
+
+def _sample_rows(truth: Dataset, predictions: Dataset, by: Match) -> Indices:
+    """For each sample of the truth its row in the predictions, -1 where there is none."""
+    wanted = truth.samples([by])[by].combine_chunks()
+    there = predictions.samples([by])[by].combine_chunks()
+    found = pc.index_in(wanted, value_set=there.cast(wanted.type), skip_nulls=True)
+    return np.asarray(found.fill_null(-1), np.int64)
+
+
+def _category_rows(truth: pa.Table, predictions: pa.Table, by: Match) -> Indices | None:
+    """For each category of the predictions the truth's row: of the same space and name, else of the
+    same name if only one has it (``source_id``: else of that id). None where the tables agree."""
+    mine, theirs = _named(truth), _named(predictions)
+    if mine == theirs:
+        return None
+    exact = {pair: i for i, pair in reversed(list(enumerate(mine)))}
+    counts = Counter(name for _, name in mine)
+    once = {name: i for i, (_, name) in enumerate(mine) if counts[name] == 1}
+    ids: dict[str | None, int] = {}
+    if by == "source_id":
+        listed = column(truth, "source_id", tables.CATEGORIES).to_pylist()
+        ids = {value: i for i, value in enumerate(listed) if value is not None}
+    given = column(predictions, "source_id", tables.CATEGORIES).to_pylist()
+    rows = [
+        exact.get(pair, once.get(pair[1], ids.get(value, -1)))
+        for pair, value in zip(theirs, given, strict=True)
+    ]
+    return np.asarray(rows, np.int64)
+
+
+def _named(categories: pa.Table) -> list[tuple[str | None, str]]:
+    spaces = column(categories, "space", tables.CATEGORIES).cast(pa.string()).to_pylist()
+    return list(zip(spaces, categories["name"].to_pylist(), strict=True))
+
+
+def _in_pixels(
+    truth: Batch, theirs: pa.Table, predicted: pa.Table
+) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """Samples, truth and predictions with all coordinates in pixels."""
+    mine, other = is_relative(truth.samples), is_relative(theirs)
+    if not mine.any() and not other.any():
+        return truth.samples, truth.annotations, predicted
+    sizes = np.column_stack([_size(truth.samples, theirs, n) for n in ("width", "height")])
+    tables_ = []
+    for table, relative in ((truth.annotations, mine), (predicted, other)):
+        at = np.asarray(column(table, "sample").fill_null(-1), np.int64)
+        at = np.where(at < 0, -1, at - truth.start)
+        factors = np.where(relative[:, None], sizes, 1.0)
+        if any(n in table.column_names for n in POINT_COLUMNS):
+            used = np.unique(at[at >= 0])
+            unknown = used[np.isnan(factors[used]).any(axis=1)]
+            if len(unknown):
+                raise SizeUnknownError(truth.samples["key"].take(pa.array(unknown)).to_pylist())
+        tables_.append(convert_units(table, at, factors))
+    unit = pa.array(["pixel"] * len(mine)).dictionary_encode()
+    return with_column(truth.samples, "unit", unit), tables_[0], tables_[1]
+
+
+def _size(samples: pa.Table, theirs: pa.Table, name: str) -> npt.NDArray[np.float64]:
+    known = pc.coalesce(
+        column(samples, name, tables.SAMPLES).combine_chunks().cast(pa.float64()),
+        column(theirs, name, tables.SAMPLES).combine_chunks().cast(pa.float64()),
+    )
+    return np.asarray(known.fill_null(np.nan), np.float64)

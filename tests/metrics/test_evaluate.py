@@ -1,0 +1,214 @@
+"""Evaluation as users call it, and what it leaves in the store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import granum
+from granum.errors import StoreError, UnknownNameError, UsageError
+from granum.metrics.base import Context, Protocol, Result
+from granum.metrics.evaluate import evaluate as run
+from granum.metrics.joining import join_columns
+from granum.schema.rows import Annotation, Category, Sample
+from granum.store.dataset import Dataset
+from granum.store.parts import Batch
+from granum.verbs.convert import read
+from granum.verbs.evaluate import evaluate
+from tests.metrics.detections import case, written
+
+
+@dataclass(frozen=True)
+class Counting(Protocol):
+    """A toy: how many rows each side has."""
+
+    name: ClassVar[str] = "counting"
+    reference: ClassVar[str] = "arithmetic"
+    factor: int = 1
+
+    def state(self, truth: Batch, predictions: Batch, context: Context) -> Any:
+        n = np.diff(predictions.offsets())
+        return truth.start, truth.samples["key"], truth.annotations.num_rows, n
+
+    def result(self, states: Sequence[Any], context: Context) -> Result:
+        keys = pa.chunked_array([c for s in states for c in s[1].chunks], pa.string())
+        found = np.concatenate([s[3] for s in states])
+        values = {"truth": sum(s[2] for s in states), "found": float(found.sum()) * self.factor}
+        return Result(self.name, values, per_sample=pa.table({"key": keys, "n": found}))
+
+
+def dataset() -> Dataset:
+    samples = [
+        Sample(
+            key,
+            width=10,
+            height=10,
+            annotations=[Annotation(category=0, bbox=(1.0, 1.0, 4.0, 4.0))],
+            layers={
+                "net": [
+                    Annotation(category=0, score=0.9, bbox=(1.0, 1.0, 4.0, shift))
+                    for shift in heights
+                ]
+            },
+        )
+        for key, heights in (("a", (4.0, 1.0)), ("b", (1.0,)), ("c", ()))
+    ]
+    return Dataset.from_rows(samples, [Category("cat")])
+
+
+def test_facts_and_parameters() -> None:
+    both = dataset()
+    result = evaluate(both, protocol=Counting(), layer="net", parameters={"factor": 2})
+    assert result.values == {"truth": 3, "found": 6.0}
+    expected = {
+        "reference": "arithmetic",
+        "parameters": {"factor": 2},
+        "samples": 3,
+        "truths": 3,
+        "predictions": 3,
+        "truth_layer": "truth",
+        "prediction_layer": "net",
+    }
+    assert dict(result.facts) == expected
+    assert result.findings.counts == {"no-predictions": 1}
+    assert json.loads(result.to_json())["values"]["found"] == 6.0
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(UnknownNameError, match="coco-bbox"):
+        evaluate(dataset(), protocol="coco-box")
+    with pytest.raises(UsageError, match="max_detections"):
+        evaluate(dataset(), protocol="coco-bbox", parameters={"max_detection": 1})
+    with pytest.raises(UnknownNameError, match="net"):
+        evaluate(dataset(), protocol=Counting(), layer="nett")
+
+
+def test_the_layer_is_guessed_only_where_one_could_be_meant() -> None:
+    both = dataset()
+    assert evaluate(both, protocol=Counting()).facts["prediction_layer"] == "net"
+    with pytest.raises(UsageError, match="no layer holds predictions"):
+        evaluate(Dataset.from_rows([Sample("a")]), protocol=Counting())
+    with pytest.raises(UsageError, match="by itself"):
+        evaluate(both, protocol=Counting(), layer="truth")
+
+
+class Backwards:
+    """Works on the last item first."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> list[Any]:
+        self.seen = list(items)[::-1]
+        return [function(i) for i in self.seen][::-1]
+
+
+def test_another_executor_counts_the_parts() -> None:
+    both = dataset()
+    parts = [*both.select([0]).parts, *both.select([1, 2]).parts]
+    split = Dataset(parts, both.categories, meta=both.meta)
+    executor = Backwards()
+    result = run(split.layer("truth"), split.layer("net"), Counting(), executor=executor)
+    assert executor.seen == [1, 0]
+    assert result.per_sample is not None
+    assert result.per_sample["n"].to_pylist() == [2, 1, 0]
+
+
+# ------------------------------------------------------------------ joining
+
+
+def test_numbers_join_back_as_columns(tmp_path: Path) -> None:
+    pytest.importorskip("hotcoco")
+    dataset().save(tmp_path / "x.granum")
+    evaluate(tmp_path / "x.granum", protocol="coco-bbox", layer="net", join=True)
+    store = granum.open(tmp_path / "x.granum")
+    table = store.samples()
+    assert table["col.eval.coco_bbox.tp"].to_pylist() == [1, 0, 0]
+    assert table["col.eval.coco_bbox.fp"].to_pylist() == [1, 1, 0]
+    assert table["col.eval.coco_bbox.fn"].to_pylist() == [0, 1, 1]
+    assert table["col.eval.coco_bbox.iou"].to_pylist() == [1.0, None, None]
+    assert [s.key for s in store.filter("col.eval.coco_bbox.fn > 0")] == ["b", "c"]
+
+
+def test_the_same_evaluation_again_is_a_cache_hit(tmp_path: Path) -> None:
+    dataset().save(tmp_path / "x.granum")
+    for _ in range(2):
+        evaluate(tmp_path / "x.granum", protocol=Counting(), layer="net", join=True)
+    assert len(list((tmp_path / "x.granum").rglob("part-*.arrow"))) == 4  # samples, layers, column
+    with pytest.raises(UsageError, match="prefix"):
+        other = granum.open(tmp_path / "x.granum")
+        join_columns(other, run(other.layer("net"), other.layer("truth"), Counting()))
+    joined = evaluate(
+        tmp_path / "x.granum", protocol=Counting(), layer="net", join=True, prefix="mine"
+    )
+    assert joined.values["found"] == 3
+    assert "col.mine.n" in granum.open(tmp_path / "x.granum").samples().column_names
+
+
+def test_parameters_survive_the_manifest(tmp_path: Path) -> None:
+    pytest.importorskip("hotcoco")
+    dataset().save(tmp_path / "x.granum")
+    numbers = []
+    for limits in ((1, 10), (1, 10), (2, 10)):
+        parameters = {"max_detections": limits}
+        evaluate(tmp_path / "x.granum", protocol="coco-bbox", parameters=parameters, join=True)
+        store = granum.open(tmp_path / "x.granum").meta.store
+        assert store is not None
+        numbers.append(store.number)
+    assert numbers[0] == numbers[1] < numbers[2]
+
+
+def test_only_a_store_can_be_joined_to() -> None:
+    with pytest.raises(StoreError):
+        evaluate(dataset(), protocol=Counting(), layer="net", join=True)
+
+
+def test_samples_beyond_the_evaluation_are_null(tmp_path: Path) -> None:
+    store = dataset().save(tmp_path / "x.granum")
+    some = store.select([1])
+    store = join_columns(store, run(some.layer("truth"), some.layer("net"), Counting()))
+    assert store.samples()["col.eval.counting.n"].to_pylist() == [None, 1, None]
+
+
+# ------------------------------------------------------------------ sources
+
+
+def test_results_of_a_file_are_joined_by_id(tmp_path: Path) -> None:
+    pytest.importorskip("hotcoco")
+    paths = written(tmp_path, *case(3, "bbox"))
+    as_layer = read(paths[0], "coco", results=str(paths[1]))
+    expected = run(as_layer.layer("truth"), as_layer.layer("results"), "coco-bbox")
+    store = read(paths[0], "coco").save(tmp_path / "x.granum")
+    result = evaluate(store, paths[1], protocol="coco-bbox")
+    assert result.values == expected.values
+    assert result.per_sample is not None
+    assert result.per_sample.equals(expected.per_sample)
+
+
+def test_two_stores_whatever_their_order(tmp_path: Path) -> None:
+    pytest.importorskip("hotcoco")
+    paths = written(tmp_path, *case(5, "bbox"))
+    both = read(paths[0], "coco", results=str(paths[1]))
+    expected = run(both.layer("truth"), both.layer("results"), "coco-bbox")
+    order = np.random.default_rng(0).permutation(len(both))
+    shuffled = both.select(order).save(tmp_path / "y.granum")
+    result = evaluate(both, shuffled, protocol="coco-bbox", layer="results")
+    assert result.values == expected.values
+
+
+def test_workers_change_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("hotcoco")
+    paths = written(tmp_path, *case(6, "segm"))
+    store = read(paths[0], "coco", results=str(paths[1])).save(tmp_path / "x.granum")
+    one = evaluate(store, protocol="coco-segm", layer="results")
+    two = evaluate(store, protocol="coco-segm", layer="results", workers=2)
+    assert one.values == two.values
+    assert one.per_sample is not None
+    assert one.per_sample.equals(two.per_sample)

@@ -1,0 +1,253 @@
+"""Panoptic quality: cases worked by hand, and equal to hotcoco, which agrees with panopticapi."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from granum.metrics.evaluate import evaluate
+from granum.schema import geometry
+from granum.schema.rows import Annotation, Category, Rle, Sample
+from granum.store.dataset import Dataset
+from granum.verbs.convert import read
+from tests.data import shared
+
+Ids = npt.NDArray[np.int64]
+CATEGORIES = [
+    Category("cat", isthing=True),
+    Category("dog", isthing=True),
+    Category("sky", isthing=False),
+]
+
+
+def dataset(*samples: list[tuple[Ids, int, bool]]) -> Dataset:
+    """Samples of (mask, category, crowd)."""
+    rows = []
+    for number, segments in enumerate(samples):
+        annotations = []
+        for mask, category, crowd in segments:
+            size, counts = geometry.encode_mask(mask)
+            annotations.append(
+                Annotation(category=category, crowd=crowd or None, rle=Rle(size, counts))
+            )
+        rows.append(Sample(f"{number}.png", width=10, height=10, annotations=annotations))
+    return Dataset.from_rows(rows, CATEGORIES)
+
+
+def columns(first: int, last: int) -> Ids:
+    mask = np.zeros((10, 10), np.int64)
+    mask[:, first:last] = 1
+    return mask
+
+
+def test_a_hand_worked_case() -> None:
+    truth = dataset([(columns(0, 4), 0, False), (columns(4, 8), 2, False)])
+    found = dataset([(columns(0, 5), 0, False), (columns(5, 8), 2, False)])
+    result = evaluate(truth, found, "panoptic-quality")
+    # cat: 40 of 50 pixels; sky: 30 of 40.
+    assert result["PQ_th"] == pytest.approx(0.8)
+    assert result["PQ_st"] == pytest.approx(0.75)
+    assert result["PQ"] == pytest.approx(0.775)
+    assert (result["RQ"], result["SQ"]) == (1.0, pytest.approx(0.775))
+    assert result.per_class is not None
+    assert result.per_class.to_pylist()[1]["PQ"] is None  # no dog anywhere
+
+
+def test_half_is_no_match() -> None:
+    truth = dataset([(columns(0, 4), 0, False), (columns(4, 10), 2, False)])
+    found = dataset([(columns(0, 2), 0, False)])  # IoU 0.5 exactly
+    result = evaluate(truth, found, "panoptic-quality")
+    assert result.per_sample is not None
+    assert result.per_sample.to_pylist() == [{"key": "0.png", "pq": 0.0, "tp": 0, "fp": 1, "fn": 2}]
+    assert result["SQ_st"] == 0.0
+
+
+def test_void_is_not_in_the_union_and_spares_what_lies_on_it() -> None:
+    truth = dataset([(columns(0, 4), 0, False)])  # the rest is void
+    found = dataset([(columns(0, 8), 0, False), (columns(8, 10), 1, False)])
+    result = evaluate(truth, found, "panoptic-quality")
+    assert result["PQ"] == 1.0
+    assert result.per_sample is not None
+    assert result.per_sample["fp"].to_pylist() == [0]
+
+
+def test_a_crowd_is_not_missed_and_spares_its_own_category_only() -> None:
+    truth = dataset([(columns(0, 6), 0, True), (columns(6, 10), 2, False)])
+    found = dataset([(columns(0, 3), 0, False), (columns(3, 6), 1, False)])
+    result = evaluate(truth, found, "panoptic-quality")
+    assert result.per_class is not None
+    cat, dog, sky = result.per_class.to_pylist()
+    assert (cat["tp"], cat["fp"], cat["fn"]) == (0, 0, 0)
+    assert (dog["tp"], dog["fp"], dog["fn"]) == (0, 1, 0)
+    assert (sky["tp"], sky["fp"], sky["fn"]) == (0, 0, 1)
+
+
+def test_nothing_anywhere_is_undefined() -> None:
+    result = evaluate(dataset([]), dataset([]), "panoptic-quality")
+    assert set(result.values.values()) == {None}
+    assert result.per_sample is not None
+    assert result.per_sample["pq"].to_pylist() == [None]
+
+
+def test_pixels_of_two_masks_are_the_first_ones_and_a_finding() -> None:
+    truth = dataset([(columns(0, 10), 0, False)])
+    found = dataset([(columns(0, 10), 0, False), (columns(0, 5), 1, False)])
+    result = evaluate(truth, found, "panoptic-quality")
+    assert result.findings.counts["overlapping-masks"] == 1
+    assert result.per_class is not None
+    assert result.per_class["fp"].to_pylist() == [0, 1, 0]
+    assert result["SQ_th"] == pytest.approx(0.5)  # mean of cat 1 and dog 0
+
+
+def test_predictions_of_another_size_are_a_finding_and_count_as_none() -> None:
+    truth = dataset([(columns(0, 10), 0, False)])
+    found = dataset([(np.ones((5, 5), np.int64), 0, False)])
+    result = evaluate(truth, found, "panoptic-quality")
+    assert result.findings.counts["mask-size-mismatch"] == 1
+    assert result.per_sample is not None
+    assert result.per_sample["fn"].to_pylist() == [1]
+
+
+def test_ids_that_no_segment_has_are_a_finding_and_no_void(tmp_path: Path) -> None:
+    pictures = [np.repeat([[5, 5, 9, 9]], 4, axis=0)] * 2
+    paths = [panoptic_files(tmp_path / str(i), [p], 0, False) for i, p in enumerate(pictures)]
+    content = json.loads(paths[0].read_text())
+    segments = content["annotations"][0]["segments_info"]
+    content["annotations"][0]["segments_info"] = [s for s in segments if s["id"] == 5]
+    paths[0].write_text(json.dumps(content))
+    truth, found = read(paths[0], "coco_panoptic", on_error="skip"), read(paths[1], "coco_panoptic")
+    result = evaluate(truth, found, "panoptic-quality")
+    assert result.findings.counts["unlisted-segment"] == 1
+    assert result.per_sample is not None
+    assert result.per_sample.to_pylist()[0] == {
+        "key": "1.jpg",
+        "pq": 0.5,
+        "tp": 1,
+        "fp": 1,
+        "fn": 0,
+    }
+
+
+def test_parts_change_nothing(tmp_path: Path) -> None:
+    pictures = random_pictures(np.random.default_rng(9), 0.3)
+    names = ("truth", "found")
+    paths = [panoptic_files(tmp_path / n, p, 9, True) for n, p in zip(names, pictures, strict=True)]
+    truth, found = (read(p, "coco_panoptic") for p in paths)
+    expected = evaluate(truth, found, "panoptic-quality")
+    parts = [*truth.select([0, 1]).parts, *truth.select([2, 3, 4, 5]).parts]
+    split = Dataset(parts, truth.categories, meta=truth.meta)
+    result = evaluate(split, found, "panoptic-quality")
+    assert result.values == expected.values
+    assert result.per_class is not None
+    assert result.per_class.equals(expected.per_class)
+    assert result.per_sample is not None
+    assert expected.per_sample is not None
+    assert result.per_sample.to_pylist() == expected.per_sample.to_pylist()
+
+
+# ------------------------------------------------------------------ against hotcoco
+
+
+def random_pictures(rng: np.random.Generator, noise: float) -> tuple[list[Ids], list[Ids]]:
+    """Truth and predictions: pictures of ids, 0 is void, blocks of 8 pixels."""
+    truth, found = [], []
+    for _ in range(6):
+        blocks = rng.integers(0, 7, (6, 7)) * 1000
+        other = np.where(
+            rng.random(blocks.shape) < noise, rng.integers(0, 9, blocks.shape) * 777, blocks
+        )
+        truth.append(np.kron(blocks, np.ones((8, 8), np.int64)))
+        found.append(np.kron(other, np.ones((8, 8), np.int64)))
+    return truth, found
+
+
+def panoptic_files(folder: Path, pictures: list[Ids], seed: int, crowds: bool) -> Path:
+    """A panoptic JSON and its PNGs; the category of a segment follows from its id."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    images, annotations = [], []
+    for number, ids in enumerate(pictures, 1):
+        rgb = np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8)
+        Image.fromarray(rgb).save(folder / f"{number}.png")
+        segments = []
+        for value in np.unique(ids[ids > 0]).tolist():
+            rows, cols = np.nonzero(ids == value)
+            box = [int(cols.min()), int(rows.min()), int(np.ptp(cols)) + 1, int(np.ptp(rows)) + 1]
+            segments.append(
+                {
+                    "id": value,
+                    "category_id": 1 + value % 5,
+                    "area": len(rows),
+                    "bbox": box,
+                    "iscrowd": int(crowds and rng.random() < 0.3),
+                }
+            )
+        images.append({"id": number, "file_name": f"{number}.jpg", "width": 56, "height": 48})
+        annotations.append(
+            {"image_id": number, "file_name": f"{number}.png", "segments_info": segments}
+        )
+    categories = [
+        {"id": i, "name": f"c{i}", "isthing": int(i < 4), "supercategory": "x"} for i in range(1, 7)
+    ]
+    path = folder.with_suffix(".json")
+    path.write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": categories})
+    )
+    return path
+
+
+def reference(truth: Path, found: Path) -> dict[str, Any]:
+    panoptic = pytest.importorskip("hotcoco.panoptic")
+    run = panoptic.PanopticEval(str(truth), str(found))
+    run.evaluate()
+    return dict(run.results())
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.4])
+@pytest.mark.parametrize("seed", range(3))
+def test_equal_to_hotcoco_on_random_pictures(tmp_path: Path, seed: int, noise: float) -> None:
+    pictures = random_pictures(np.random.default_rng(seed), noise)
+    paths = [
+        panoptic_files(tmp_path / name, p, seed, crowds=name == "truth")
+        for name, p in zip(("truth", "found"), pictures, strict=True)
+    ]
+    expected = reference(*paths)
+    result = evaluate(*(read(p, "coco_panoptic") for p in paths), "panoptic-quality")
+    for group, suffix in (("All", ""), ("Things", "_th"), ("Stuff", "_st")):
+        for name in ("PQ", "SQ", "RQ"):
+            assert result[name + suffix] == pytest.approx(expected[group][name.lower()], abs=1e-12)
+    assert 0 < (result["PQ"] or 0) < 1
+
+
+@pytest.mark.parametrize("name", ["panoptic_sample/panoptic_examples.json", "coco128/panoptic"])
+def test_real_truth_against_itself_is_one(name: str) -> None:
+    truth = read(shared(name), "coco_panoptic")
+    truth = truth.select(range(min(len(truth), 8)))
+    result = evaluate(truth, truth, "panoptic-quality")
+    assert result["PQ"] == result["PQ_th"] == result["PQ_st"] == 1.0
+
+
+def test_real_truth_against_a_perturbed_copy(tmp_path: Path) -> None:
+    source = shared("panoptic_sample/panoptic_examples.json")
+    content = json.loads(source.read_text())
+    folder = tmp_path / "perturbed"
+    folder.mkdir()
+    for annotation in content["annotations"]:
+        pixels = np.asarray(
+            Image.open(source.with_suffix("") / annotation["file_name"]).convert("RGB")
+        )
+        Image.fromarray(np.roll(pixels, 9, axis=1)).save(folder / annotation["file_name"])
+    path = tmp_path / "perturbed.json"
+    path.write_text(json.dumps(content))
+    expected = reference(source, path)["All"]
+    result = evaluate(
+        read(source, "coco_panoptic"), read(path, "coco_panoptic"), "panoptic-quality"
+    )
+    assert result["PQ"] == pytest.approx(expected["pq"], abs=1e-12)
+    assert 0.3 < expected["pq"] < 0.95

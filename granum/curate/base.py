@@ -61,9 +61,10 @@ class Scorer(ABC):
     Attributes:
         name: as users type it.
         version: raise it when results change.
-        of: whose rows get the columns.
+        of: whose rows get the columns. One that looks at images sees the crop of each annotation
+            where it is of annotations.
         columns: name and meaning of each column it gives; names are unique over all scorers.
-        inputs: columns it reads.
+        inputs: columns it reads, whatever its parameters; ``reads`` tells those that hang on them.
     """
 
     name: ClassVar[str]
@@ -75,6 +76,10 @@ class Scorer(ABC):
     def parameters(self) -> dict[str, Any]:
         """JSON-serialisable; part of the columns' identity."""
         return asdict(self)  # type: ignore[call-overload,no-any-return]
+
+    def reads(self) -> Sequence[str]:
+        """The columns this instance reads."""
+        return self.inputs
 
     def given(self) -> Mapping[str, Column]:
         """The columns this instance gives (parameters may change type or name)."""
@@ -98,7 +103,7 @@ class Space(Scorer):
         batch: how many images it wants at a time.
     """
 
-    inputs = ("media",)
+    inputs: ClassVar[Sequence[str]] = ("media",)
     batch: ClassVar[int] = 32
 
     @property
@@ -137,17 +142,23 @@ scorers: Registry[type[Scorer]] = Registry(
     {
         "brightness": "granum.curate.light",
         "contrast": "granum.curate.light",
+        "crop_descriptors": "granum.curate.crop_spaces",
+        "crop_embedding": "granum.curate.crop_spaces",
         "descriptors": "granum.curate.descriptors",
         "dhash": "granum.curate.hashes",
         "embedding": "granum.curate.embedding",
         "file_hash": "granum.curate.hashes",
         "grey": "granum.curate.light",
         "information": "granum.curate.light",
+        "knn": "granum.curate.neighbours",
+        "label_suspect": "granum.curate.label_errors",
         "odd_size": "granum.curate.size",
+        "outlier": "granum.curate.neighbours",
         "phash": "granum.curate.hashes",
         "pixel_hash": "granum.curate.hashes",
         "sharpness": "granum.curate.sharpness",
         "size": "granum.curate.size",
+        "thumbnail": "granum.curate.hashes",
     },
     "granum.scorers",
 )

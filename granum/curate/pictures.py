@@ -66,14 +66,33 @@ class Picture:
     @cached_property
     def rgb(self) -> npt.NDArray[np.uint8]:
         """Pixels, shape (height, width, 3)."""
-        return np.asarray(self.image.convert("RGB"))
+        return np.asarray(self._converted("RGB"))
+
+    @cached_property
+    def grey(self) -> Image:
+        """The image in grey values (ITU-R 601), at full size."""
+        return self._converted("L")
+
+    def _converted(self, mode: str) -> Image:
+        try:
+            return self.image.convert(mode)
+        except ValueError as error:
+            name = self.source if isinstance(self.source, Path) else "embedded image"
+            raise FormatError(name, f"its pixels cannot be read as {mode}: {error}") from error
 
     @cached_property
     def luma(self) -> npt.NDArray[np.float32]:
         """Grey values in [0, 255] of the image reduced to at most 512 pixels a side (ITU-R 601)."""
-        grey = self.image.convert("L")
+        grey = self.grey.copy()
         grey.thumbnail((512, 512))
         return np.asarray(grey, np.float32)
+
+    @cached_property
+    def thumbnail(self) -> npt.NDArray[np.uint8]:
+        """Grey values of the image resized to 32 x 32 (Lanczos), whatever its shape was."""
+        from PIL.Image import Resampling
+
+        return np.asarray(self.grey.resize((32, 32), Resampling.LANCZOS))
 
 
 def pictures(batch: Batch, roots: Roots) -> Iterator[Picture | FormatError]:
@@ -81,7 +100,7 @@ def pictures(batch: Batch, roots: Roots) -> Iterator[Picture | FormatError]:
     media = column(batch.samples, "media").combine_chunks()
     if pa.types.is_null(media.type):
         media = pa.nulls(batch.samples.num_rows, pa.struct([("path", pa.string())]))
-    for entry in media.to_pylist() if len(media) < 64 else map(pa.Scalar.as_py, media):
+    for entry in (value.as_py() for value in media):
         if entry is None or (entry.get("path") is None and entry.get("bytes") is None):
             yield FormatError("sample", "has no media")
         elif entry.get("bytes") is not None:

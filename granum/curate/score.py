@@ -13,15 +13,16 @@ import numpy as np
 import pyarrow as pa
 
 from granum.curate.base import DatasetScorer, ImageScorer, Scorer, Space, TableScorer, scorers
+from granum.curate.crops import crops
 from granum.curate.pictures import Picture, pictures
+from granum.curate.spaces import vectors
 from granum.errors import FormatError, UnknownNameError
-from granum.schema.tables import column
-from granum.store.columns import NewColumn, Roots, add_columns
+from granum.store.columns import NewColumn, Roots, add_columns, identity_of
 from granum.store.dataset import Dataset
 from granum.store.executor import Executor
 from granum.store.parts import Batch
 
-__all__ = ["resolve", "score", "unreadable", "vectors"]
+__all__ = ["identities", "resolve", "score", "unreadable", "vectors"]
 
 
 def resolve(names: Sequence[str | Scorer]) -> list[Scorer]:
@@ -36,17 +37,23 @@ def resolve(names: Sequence[str | Scorer]) -> list[Scorer]:
     found: dict[str, Scorer] = {}
     for name in names:
         if isinstance(name, Scorer):
-            found[name.name] = name
+            found[_label(name)] = name
             continue
         plain = name.partition(":")[0]
         matching = [n for n in scorers if fnmatchcase(n, plain)]
         if not matching:
             raise UnknownNameError("scorer", plain, scorers.names())
         for match in matching:
-            if match in ("embedding",) and plain != match:
+            if plain != match and match.endswith("embedding"):
                 continue  # needs a model: only by its own name
-            found[match] = built(scorers, match + name[len(plain) :])
+            scorer = built(scorers, match + name[len(plain) :])
+            found[_label(scorer)] = scorer
     return list(found.values())
+
+
+def _label(scorer: Scorer) -> str:
+    """Two of one kind are two where their columns differ."""
+    return " ".join([scorer.name, *scorer.given()])
 
 
 def score(
@@ -65,34 +72,37 @@ def score(
         dataset: a whole store; annotation scorers use its current layer.
         wanted: names, patterns, or scorers with parameters of your own.
         executor: where parts are worked on.
-        progress: called with the number of samples done.
+        progress: called with the number of samples whose images were looked at.
     """
     chosen = resolve(wanted)
     layer = dataset.meta.layer
-    images = [s for s in chosen if isinstance(s, ImageScorer | Space)]
-    tables = [s for s in chosen if isinstance(s, TableScorer)]
-    if images:
-        dataset = add_columns(
-            dataset.layer(layer),
-            [c for s in images for c in _columns(s)],
-            partial(_from_images, images),
-            executor=executor,
-            progress=progress,
-        )
     for of in ("samples", "annotations"):
-        some = [s for s in tables if s.of == of]
-        if some:
-            dataset = add_columns(
-                dataset.layer(layer),
-                [c for s in some for c in _columns(s)],
-                partial(_from_rows, some),
-                layer=layer if of == "annotations" else None,
-                executor=executor,
-            )
+        images = [s for s in chosen if isinstance(s, ImageScorer | Space) and s.of == of]
+        tables = [s for s in chosen if isinstance(s, TableScorer) and s.of == of]
+        ways: list[tuple[Sequence[Scorer], Any]] = [
+            (images, partial(_from_images, images, of)),
+            (tables, partial(_from_rows, tables)),
+        ]
+        for some, compute in ways:
+            if some:
+                dataset = add_columns(
+                    dataset.layer(layer),
+                    [c for s in some for c in _columns(s)],
+                    compute,
+                    layer=layer if of == "annotations" else None,
+                    executor=executor,
+                    progress=progress if some is images and of == "samples" else None,
+                )
     for one in chosen:
         if isinstance(one, DatasetScorer):
             dataset = _of_dataset(dataset.layer(layer), one)
     return dataset.layer(layer)
+
+
+def identities(dataset: Dataset, scorer: Scorer) -> dict[str, dict[str, Any]]:
+    """The identity that each column of a scorer would have if it were computed now."""
+    layer = dataset.meta.layer if scorer.of == "annotations" else None
+    return {c.name: identity_of(dataset, c, layer) for c in _columns(scorer)}
 
 
 def _columns(scorer: Scorer) -> list[NewColumn]:
@@ -101,7 +111,7 @@ def _columns(scorer: Scorer) -> list[NewColumn]:
             name,
             scorer.version,
             {"scorer": scorer.name, **scorer.parameters()},
-            scorer.inputs,
+            scorer.reads(),
             {
                 "about": about.about,
                 "better": about.better,
@@ -169,16 +179,22 @@ def _vector_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 
 def _from_images(
-    wanted: Sequence[ImageScorer | Space], batch: Batch, roots: Roots, names: Sequence[str]
+    wanted: Sequence[ImageScorer | Space],
+    of: str,
+    batch: Batch,
+    roots: Roots,
+    names: Sequence[str],
 ) -> dict[str, pa.Array]:
     used = [s for s in wanted if any(n in names for n in s.given())]
     out = {n: _Gathered(c.type, []) for s in used for n, c in s.given().items()}
     spaces = [s for s in used if isinstance(s, Space)]
     size = min((s.batch for s in spaces), default=32)
-    for some in _in_batches(pictures(batch, roots), size):
+    looked_at = pictures(batch, roots) if of == "samples" else crops(batch, roots)
+    for some in _in_batches(looked_at, size):
         for scorer in used:
             if isinstance(scorer, Space):
-                out[scorer.name].values += _embedded(scorer, some)
+                for n in scorer.given():
+                    out[n].values += _embedded(scorer, some)
             else:
                 for picture in some:
                     given = _scored(scorer, picture)
@@ -228,32 +244,3 @@ def unreadable(dataset: Dataset, names: Sequence[str]) -> Counter[str]:
     which the score is undefined."""
     table = dataset.samples([f"col.{n}" for n in names])
     return Counter({n: table[f"col.{n}"].null_count for n in names})
-
-
-def vectors(dataset: Dataset, space: str) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """The vectors of a space, shape (samples, dimension); rows of NaN where there is none.
-
-    Raises:
-        UnknownNameError: the dataset has no such column; ``score`` makes it.
-    """
-    name = f"col.{space}"
-    pieces = []
-    for part in dataset.parts:
-        table = part.samples()
-        if name not in table.column_names:
-            raise UnknownNameError("space", space, _spaces(table))
-        for chunk in column(table, name).chunks:
-            width = chunk.type.list_size
-            flat = np.asarray(chunk.values.slice(chunk.offset * width, len(chunk) * width))
-            rows = flat.reshape(-1, width)
-            if chunk.null_count:
-                rows = rows.copy()
-                rows[np.asarray(chunk.is_null())] = np.nan
-            pieces.append(rows)
-    return np.concatenate(pieces) if pieces else np.empty((0, 0), np.float32)
-
-
-def _spaces(table: pa.Table) -> list[str]:
-    return [
-        f.name.removeprefix("col.") for f in table.schema if pa.types.is_fixed_size_list(f.type)
-    ]

@@ -10,13 +10,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from importlib import import_module
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from granum.curate.score import vectors
+from granum.curate.spaces import vectors
 from granum.errors import StoreError, UnknownNameError, UsageError
 from granum.registry import Registry, built
 from granum.schema.tables import column
@@ -85,12 +86,14 @@ class Picks:
         gain: what each added (cover radius, score…), or None.
         reason: why each was picked (one for all, or one each).
         weight: how many samples each stands for, or None.
+        dropped: position to reason, of those that the method left out for a reason of its own.
     """
 
     order: Rows
     gain: npt.NDArray[np.float64] | None = None
     reason: str | Sequence[str] = ""
     weight: npt.NDArray[np.float64] | None = None
+    dropped: Mapping[int, str] = field(default_factory=dict)
 
 
 class Selector(ABC):
@@ -262,12 +265,13 @@ def select(
         "include": [int(r) for r in before],
         "inputs": {name: _identity(dataset, name) for name in selector.inputs()},
         "parent": _fingerprint(dataset),
+        "layer": dataset.meta.layer,
         "n_in": len(rows),
         "n_out": len(picks.order),
     }
-    chosen = rows[picks.order]
+    dropped = {int(rows[at]): why for at, why in picks.dropped.items()}
     return Selection(
-        chosen, len(dataset), picks.gain, picks.weight, reason or [""] * len(chosen), {}, lineage
+        rows[picks.order], len(dataset), picks.gain, picks.weight, reason, dropped, lineage
     )
 
 
@@ -300,6 +304,11 @@ def replay(dataset: Dataset, lineage: Mapping[str, Any]) -> Selection:
         return parts[0].prefix(int(lineage["n"]))
     if operation in _OPERATIONS:
         return _OPERATIONS[operation](*parts)
+    if operation in _MADE_BY:
+        if lineage["parent"] != _fingerprint(dataset):
+            raise StoreError("the lineage is of other data than this store's")
+        made_by = import_module(_MADE_BY[operation])
+        return made_by.replayed(dataset.layer(lineage["layer"]), lineage)  # type: ignore[no-any-return]
     if operation != "select":
         raise UsageError(f"cannot replay the operation {operation!r}")
     name, _, version = str(lineage["method"]).partition("@")
@@ -312,7 +321,7 @@ def replay(dataset: Dataset, lineage: Mapping[str, Any]) -> Selection:
         if _identity(dataset, column_name) != identity:
             raise StoreError(f"column {column_name!r} is not what the lineage was made from")
     return select(
-        dataset,
+        dataset.layer(lineage["layer"]),
         made(**lineage["parameters"]),
         lineage["budget"],
         seed=lineage["seed"],
@@ -328,4 +337,5 @@ _OPERATIONS: dict[Any, Any] = {
     "not": Selection.inverted,
 }
 
-
+_MADE_BY = {"duplicates": "granum.curate.duplicates", "leakage": "granum.curate.leakage"}
+"""Modules whose ``replayed`` makes a selection of an operation again."""

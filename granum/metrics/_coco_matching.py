@@ -7,23 +7,20 @@ predictions of all groups choose together.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from granum.metrics._coco_columns import Side
-from granum.metrics._coco_masks import Rle
+from granum.metrics._coco_overlaps import Overlaps
 from granum.metrics._coco_sides import Sides
 
-__all__ = ["Counts", "box_overlaps", "hits", "keypoint_overlaps", "mask_overlaps"]
+__all__ = ["Counts", "hits"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Overlaps = Callable[[Ints, Ints], Floats]
-"""IoU of pairs of rows (of predictions, of truth)."""
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -37,9 +34,8 @@ class Counts:
 
 
 def hits(
-    truth: Side,
-    predictions: Side,
-    ignored: npt.NDArray[np.bool_],
+    sides: Sides,
+    ignored: Flags,
     overlaps: Overlaps,
     *,
     samples: int,
@@ -51,24 +47,27 @@ def hits(
     """Counts of every sample.
 
     Args:
-        truth, predictions: what is compared.
+        sides: what is compared.
         ignored: truths that are neither to be found nor wrong to find.
-        overlaps: IoU of pairs.
+        overlaps: of pairs.
         samples, categories: how many there are.
         limit: predictions counted per sample and category, those of highest score.
         iou: what a hit has at least.
         least_score: predictions below are not counted.
     """
+    truth, predictions, iou = sides.truth, sides.predictions, min(iou, 1 - 1e-10)
     groups = predictions.sample * categories + predictions.category
     counted = _within_limit(groups, predictions.score, limit) & (predictions.score >= least_score)
     rows = np.flatnonzero(counted)
     found, true = _pairs(groups[rows], truth.sample * categories + truth.category)
     found = rows[found]
-    value = overlaps(found, true)
-    enough = value >= min(iou, 1 - 1e-10)
-    found, true, value = found[enough], true[enough], value[enough]
-    hit = _chosen(found, true, value, groups[found], predictions.score, ignored, truth.crowd)
-    found, true, value = found[hit], true[hit], value[hit]
+    near = overlaps.possible(found, true, iou)
+    found, true = found[near], true[near]
+    order = np.lexsort((-predictions.score[found], groups[found]))
+    found, true = found[order], true[order]
+    turns = _turns(found, groups[found])
+    hit, value = _chosen(found, true, turns, ignored, truth.crowd, overlaps, iou)
+    found, true = found[hit], true[hit]
     real = ~ignored[true]
     at = predictions.sample[found]
 
@@ -84,7 +83,7 @@ def hits(
     )
 
 
-def _within_limit(groups: Ints, scores: Floats, limit: int) -> npt.NDArray[np.bool_]:
+def _within_limit(groups: Ints, scores: Floats, limit: int) -> Flags:
     """The ``limit`` rows of highest score in each group, the first of equals."""
     keep = np.ones(len(groups), bool)
     if not len(groups) or np.bincount(groups).max() <= limit:
@@ -115,28 +114,31 @@ def _pairs(found: Ints, true: Ints) -> tuple[Ints, Ints]:
 def _chosen(
     found: Ints,
     true: Ints,
-    value: Floats,
-    group: Ints,
-    scores: Floats,
-    ignored: npt.NDArray[np.bool_],
-    crowd: npt.NDArray[np.bool_],
-) -> Ints:
-    """Places of the pairs that match."""
-    # Best pair of each prediction last: real before ignored, then higher IoU, then the later truth.
-    order = np.lexsort((true, value, ~ignored[true], found, -scores[found], group))
-    found, true = found[order], true[order]
-    turn = _turns(found, group[order])
+    turns: Ints,
+    ignored: Flags,
+    crowd: Flags,
+    overlaps: Overlaps,
+    iou: float,
+) -> tuple[Ints, Floats]:
+    """Places of the pairs that match, and their overlaps: only those that could are computed."""
     taken = np.zeros(len(ignored), bool)
-    chosen = [np.empty(0, np.int64)]
-    places = np.argsort(turn, kind="stable")
-    ends = np.searchsorted(turn[places], np.arange(int(turn.max(initial=-1)) + 2))
+    chosen, values = [np.empty(0, np.int64)], [np.empty(0)]
+    places = np.argsort(turns, kind="stable")
+    ends = np.searchsorted(turns[places], np.arange(int(turns.max(initial=-1)) + 2))
     for first, last in pairwise(ends.tolist()):
         now = places[first:last]
-        free = now[~taken[true[now]]]
-        best = free[np.append(found[free][1:] != found[free][:-1], True)] if len(free) else free
-        taken[true[best]] |= ~crowd[true[best]]
-        chosen.append(best)
-    return order[np.concatenate(chosen)]
+        now = now[~taken[true[now]]]
+        value = overlaps.exact(found[now], true[now], iou)
+        enough = value >= iou
+        now, value = now[enough], value[enough]
+        # The best pair of each last: real before ignored, then higher, then the later truth.
+        order = np.lexsort((true[now], value, ~ignored[true[now]], found[now]))
+        now, value = now[order], value[order]
+        best = np.diff(found[now], append=-1) != 0
+        taken[true[now[best]]] |= ~crowd[true[now[best]]]
+        chosen.append(now[best])
+        values.append(value[best])
+    return np.concatenate(chosen), np.concatenate(values)
 
 
 def _turns(found: Ints, group: Ints) -> Ints:
@@ -146,98 +148,3 @@ def _turns(found: Ints, group: Ints) -> Ints:
     number = np.cumsum(np.append(False, found[1:] != found[:-1]))
     opens = np.append(True, group[1:] != group[:-1])
     return np.asarray(number - np.maximum.accumulate(np.where(opens, number, 0)), np.int64)
-
-
-def box_overlaps(truth: Side, predictions: Side) -> Overlaps:
-    """IoU of boxes; of a crowd, the share of the prediction that is in it."""
-
-    def overlaps(found: Ints, true: Ints) -> Floats:
-        a, b = predictions.box[found], truth.box[true]
-        inner = _inner(a, b)
-        area = a[:, 2] * a[:, 3]
-        union = np.where(truth.crowd[true], area, area + b[:, 2] * b[:, 3] - inner)
-        return np.divide(inner, union, out=np.zeros_like(inner), where=inner > 0)
-
-    return overlaps
-
-
-def _inner(a: Floats, b: Floats) -> Floats:
-    """Areas of the intersections of xywh boxes."""
-    sides = np.minimum(a[:, :2] + a[:, 2:], b[:, :2] + b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
-    return np.asarray(np.prod(np.maximum(sides, 0), axis=1), np.float64)
-
-
-def mask_overlaps(sides: Sides, iou: float) -> Overlaps:
-    """IoU of masks; 0 where boxes and areas show that it is below ``iou``."""
-    from hotcoco import mask as hot_mask
-
-    (true_masks, masks), crowd = sides.masks, sides.truth.crowd
-
-    def overlaps(found: Ints, true: Ints) -> Floats:
-        value = np.zeros(len(found))
-        if not len(found) or sides.pixels is None:
-            return value
-        area, true_area = sides.pixels[1][found], sides.pixels[0][true]
-
-        def near(pairs: Ints, most: Floats) -> Ints:
-            a, b = area[pairs], true_area[pairs]
-            union = np.where(crowd[true[pairs]], a, a + b - most)
-            return pairs[most >= iou * union * (1 - 1e-9)]
-
-        pairs = near(np.arange(len(found)), np.minimum(area, true_area))
-        boxes = [_boxes(m, rows[pairs]) for m, rows in ((masks, found), (true_masks, true))]
-        pairs = near(pairs, np.minimum(_inner(*boxes), np.minimum(area, true_area)[pairs]))
-        pairs = pairs[np.argsort(true[pairs], kind="stable")]
-        ends = np.flatnonzero(np.diff(true[pairs], prepend=-1, append=-1)).tolist()
-        ordered, chosen = true[pairs].tolist(), [masks[i] for i in found[pairs].tolist()]
-        exact = [
-            hot_mask.iou(chosen[a:b], [true_masks[ordered[a]]], crowd[ordered[a : a + 1]])[:, 0]
-            for a, b in pairwise(ends)
-        ]
-        value[pairs] = np.concatenate([np.empty(0), *exact])
-        return value
-
-    return overlaps
-
-
-def _boxes(masks: list[Rle], rows: Ints) -> Floats:
-    """Boxes of the masks at ``rows``; each mask is looked at once."""
-    from hotcoco import mask as hot_mask
-
-    used = np.zeros(len(masks), bool)
-    used[rows] = True
-    boxes = np.zeros((len(masks), 4))
-    if used.any():
-        boxes[used] = hot_mask.to_bbox([masks[i] for i in np.flatnonzero(used).tolist()])
-    return boxes[rows]
-
-
-def keypoint_overlaps(truth: Side, predictions: Side, sigmas: Floats) -> Overlaps:
-    """Object keypoint similarity (COCO): over the labelled keypoints, or where there are none by
-    the distance to the box twice as large."""
-    variance = (sigmas * 2) ** 2
-
-    def overlaps(found: Ints, true: Ints) -> Floats:
-        value = np.zeros(len(found))
-        for first in range(0, len(found), 65_536):
-            part = slice(first, first + 65_536)
-            a, b = predictions.keypoints[found[part]], truth.keypoints[true[part]]
-            shown = b[..., 2] > 0
-            some = np.asarray(shown.any(axis=1))
-            offset = np.where(
-                some[:, None, None], a[..., :2] - b[..., :2], _beyond(a, truth.box[true[part]])
-            )
-            area = truth.area[true[part]][:, None] + np.spacing(1)
-            error = (offset**2).sum(axis=2) / variance / area / 2
-            kept = np.where(some[:, None], shown, True)
-            value[part] = np.where(kept, np.exp(-error), 0).sum(axis=1) / kept.sum(axis=1)
-        return value
-
-    return overlaps
-
-
-def _beyond(points: Floats, box: Floats) -> Floats:
-    """How far points lie outside of a box of twice the size about the same centre."""
-    low, high = box[:, None, :2] - box[:, None, 2:], box[:, None, :2] + 2 * box[:, None, 2:]
-    at = points[..., :2]
-    return np.asarray(np.maximum(0, low - at) + np.maximum(0, at - high), np.float64)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from granum.metrics import _coco_matching as matching
+from granum.metrics import _coco_overlaps as overlaps
 from granum.metrics import _coco_run as run
 from granum.metrics._coco_columns import Compared, Side, side_of
 from granum.metrics._coco_sides import Sides
@@ -124,8 +125,7 @@ class _Coco(Protocol):
         if self.compared == "keypoints":
             ignored = ignored | ~(sides.truth.keypoints[..., 2] > 0).any(axis=1)
         counts = matching.hits(
-            sides.truth,
-            sides.predictions,
+            sides,
             ignored,
             self._overlaps(sides),
             samples=len(keys),
@@ -146,8 +146,8 @@ class _Coco(Protocol):
             }
         )
 
-    def _overlaps(self, sides: Sides) -> matching.Overlaps:
-        return matching.box_overlaps(sides.truth, sides.predictions)
+    def _overlaps(self, sides: Sides) -> overlaps.Overlaps:
+        return overlaps.BoxOverlaps(sides)
 
 
 def _images(states: Sequence[_State], context: Context) -> run.Images:
@@ -179,8 +179,8 @@ class CocoSegm(_Coco):
     name: ClassVar[str] = "coco-segm"
     compared: ClassVar[Compared] = "segm"
 
-    def _overlaps(self, sides: Sides) -> matching.Overlaps:
-        return matching.mask_overlaps(sides, self.sample_iou)
+    def _overlaps(self, sides: Sides) -> overlaps.Overlaps:
+        return overlaps.MaskOverlaps(sides)
 
 
 @protocols("coco-keypoints")
@@ -205,5 +205,5 @@ class CocoKeypoints(_Coco):
         own = None if self.sigmas == SIGMAS else self.sigmas
         return replace(super()._settings(), sigmas=own)
 
-    def _overlaps(self, sides: Sides) -> matching.Overlaps:
-        return matching.keypoint_overlaps(sides.truth, sides.predictions, np.asarray(self.sigmas))
+    def _overlaps(self, sides: Sides) -> overlaps.Overlaps:
+        return overlaps.KeypointOverlaps(sides, np.asarray(self.sigmas))

@@ -23,7 +23,7 @@ from granum.store.executor import Executor
 from granum.store.opening import open_dataset
 from granum.store.parts import Batch
 
-__all__ = ["NewColumn", "Roots", "add_columns", "column_facts", "column_identity"]
+__all__ = ["NewColumn", "Roots", "add_columns", "column_facts", "column_identity", "identity_of"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def add_columns(
     wanted = []
     for column in columns:
         disk.checked_name(column.name, "column")
-        identity = _identity(dataset, column, known)
+        identity = identity_of(dataset, column, layer)
         if known.get(column.name, {}).get("identity") != identity:
             wanted.append(_Wanted(column, identity, of.replace(":", "-")))
     if not wanted:
@@ -140,9 +140,16 @@ class _Wanted:
         return f"columns/{self.folder}/{self.column.name}/part-{number:05d}-{digest}.arrow"
 
 
-def _identity(dataset: Dataset, column: NewColumn, known: Mapping[str, Any]) -> dict[str, Any]:
-    store = dataset.meta.store
-    assert store is not None
+def identity_of(dataset: Dataset, column: NewColumn, layer: str | None = None) -> dict[str, Any]:
+    """The identity that a column would have if it were computed now.
+
+    Raises:
+        StoreError: ``dataset`` is no whole store.
+    """
+    from granum.store.additions import store_of
+
+    store = store_of(dataset)
+    known = store.manifest["columns"].get("samples" if layer is None else f"layer:{layer}", {})
     inputs: list[Any] = []
     for name in column.inputs:
         derived = known.get(name.removeprefix("col."))

@@ -1,0 +1,81 @@
+"""Image classification: one class per image, by cross entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from granum.errors import UsageError
+from granum.schema.rows import Annotation
+from granum.train._pretrained import Config, imported, network
+from granum.train.base import Facts, Hook, hooks
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Classifier"]
+
+
+@hooks("classifier")
+@dataclass(frozen=True)
+class Classifier(Hook):
+    """A classifier: a small network of our own, or any of ``transformers``.
+
+    Args:
+        config: an image classifier of transformers with random weights: its configuration as a
+            dict, or the path of a JSON file.
+        checkpoint: a local folder that ``save_pretrained`` wrote (safetensors).
+        width: channels of the first layer of our own network (four convolutions), which is used
+            where neither is given.
+        probabilities: keep all classes' probabilities in ``attributes`` of a prediction.
+    """
+
+    name = "classifier"
+    task = "classification"
+
+    config: Config = None
+    checkpoint: str | None = None
+    width: int = 16
+    probabilities: bool = False
+
+    def model(self, facts: Facts) -> torch.nn.Module:
+        if not facts.classes:
+            raise UsageError("a classifier needs classes: no sample of this view has a label")
+        if self.config is None and self.checkpoint is None:
+            imported("torch")
+            from granum.train._networks import Normalised, small_classifier
+
+            return Normalised(small_classifier(len(facts.classes), self.width))
+        task = "AutoModelForImageClassification"
+        return network(task, self.config, self.checkpoint, {}, facts.classes)
+
+    def losses(self, model: torch.nn.Module, batch: Mapping[str, Any]) -> torch.Tensor:
+        """Cross entropy of each image; 0, without gradient, where its label is -1."""
+        import torch
+
+        return torch.nn.functional.cross_entropy(
+            logits_of(model(batch["image"])), batch["label"], ignore_index=-1, reduction="none"
+        )
+
+    def predict(
+        self, model: torch.nn.Module, batch: Mapping[str, Any], facts: Facts
+    ) -> list[list[Annotation]]:
+        """One ``label`` per image: the likeliest class, its probability as score."""
+        import torch
+
+        with torch.no_grad():
+            shares = logits_of(model(batch["image"])).double().softmax(1).cpu()
+        best = shares.argmax(1).tolist()
+        out = []
+        for k, share in zip(best, shares.tolist(), strict=True):
+            row = Annotation("label", facts.categories[k], score=share[k])
+            if self.probabilities:
+                row.attributes = {"probabilities": dict(zip(facts.classes, share, strict=True))}
+            out.append([row])
+        return out
+
+
+def logits_of(output: Any) -> torch.Tensor:
+    """The logits of a plain network, or of one of transformers."""
+    return getattr(output, "logits", output)

@@ -1,0 +1,91 @@
+"""Every hook through the trainer, on generated data: official numbers, predictions written back."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from granum.schema.fields import field_from_map  # noqa: E402
+from granum.store.dataset import Dataset  # noqa: E402
+from granum.synthetic import generate  # noqa: E402
+from granum.train.base import hooks  # noqa: E402
+from granum.train.trainer import Run, train  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Scenes, and surfaces with and without defects."""
+    root = tmp_path_factory.mktemp("generated")
+    made = generate(root, seed=1, scenes=12, frames=0, pairs=0, textures=16, size=(96, 64))
+    out = {}
+    for kind in ("scenes", "textures"):
+        chosen = [s for s in made.samples if s.key.startswith(kind)]
+        dataset = Dataset.from_rows(chosen, made.categories, media_root=root)
+        dataset.save(root / f"{kind}.granum")
+        out[kind] = root / f"{kind}.granum"
+    return out
+
+
+def _trained(store: Path, out: Path, hook: Any, **options: Any) -> Run:
+    import granum
+
+    settings: dict[str, Any] = {"steps": 6, "batch_size": 4, "size": 64, "threads": 1}
+    return train(granum.open(store), hook, out=out / hook.name, **{**settings, **options})
+
+
+def _rows(run: Run) -> list[Any]:
+    return [run.dataset.layer(run.name)[i].annotations for i in range(len(run.dataset))]
+
+
+def test_detector(stores: dict[str, Path], tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    pytest.importorskip("hotcoco")
+    run = _trained(stores["scenes"], tmp_path, hooks["detector"](width=32, limit=20))
+    assert set(run.metrics) >= {"AP", "AP50"}
+    for sample, rows in zip(run.dataset, _rows(run), strict=True):
+        assert 0 < len(rows) <= 20
+        for row in rows:
+            x, y, w, h = row.bbox
+            assert 0 <= x <= x + w <= sample.row.width + 1e-6
+            assert 0 <= y <= y + h <= sample.row.height + 1e-6
+
+
+def test_segmenter(stores: dict[str, Path], tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    run = _trained(stores["scenes"], tmp_path, hooks["segmenter"](width=8))
+    value = next(iter(run.metrics.values()))
+    assert value is not None
+    assert 0 <= value <= 1
+    for sample, rows in zip(run.dataset, _rows(run), strict=True):
+        assert sum(r.area for r in rows) == sample.row.width * sample.row.height
+
+
+def test_efficient_ad(stores: dict[str, Path], tmp_path: Path) -> None:
+    hook = hooks["efficient_ad"](width=0.0625, distil_steps=3)
+    run = _trained(stores["textures"], tmp_path, hook, val_split="test", held_out=0.25)
+    assert run.record["hook"]["prepared"]["teacher"] == "descriptors@1"
+    assert run.record["hook"]["prepared"]["good"] == 6
+    assert 0 <= run.metrics["aupro"] <= 1
+    for sample, (row,) in zip(run.dataset, _rows(run), strict=True):
+        assert row.kind == "field"
+        assert math.isfinite(row.score)
+        field = field_from_map(row.map.bytes, row.extra)
+        assert field.shape == (sample.row.height, sample.row.width)
+
+
+@pytest.mark.parametrize("name", ["classifier", "rotation"])
+def test_of_whole_images(name: str, stores: dict[str, Path], tmp_path: Path) -> None:
+    run = _trained(stores["scenes"], tmp_path, hooks[name](width=4))
+    rows = _rows(run)
+    assert all(len(r) == 1 for r in rows)
+    assert {r.kind for (r,) in rows} == {"label"}
+    if name == "rotation":
+        assert {r.attributes["rotation"] for (r,) in rows} <= {0, 90, 180, 270}
+    else:
+        names = run.dataset.category_names()
+        assert {names[r.category] for (r,) in rows} <= {"day", "dusk"}

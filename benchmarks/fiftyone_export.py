@@ -1,4 +1,4 @@
-"""COCO into FiftyOne: its own importer against granum's bulk insertion, from the file and from a store.
+"""COCO into FiftyOne: its own importer against granum, from the same file and from a store.
 
     python benchmarks/fiftyone_export.py --small     # 500 images
     python benchmarks/fiftyone_export.py             # 5,000 images, 36,781 annotations
@@ -9,6 +9,7 @@ call to return, `labels` what FiftyOne then counts. Boxes alone and boxes with m
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import sys
@@ -23,7 +24,7 @@ CASES = ("boxes", "masks")
 
 
 def make(folder: Path, images: int, annotations: int) -> None:
-    """A COCO folder of this size, once, with empty image files (nobody opens them), and its store."""
+    """A COCO folder of this size, once, with empty images (nobody opens them), and its store."""
     from make_coco import make_coco
 
     import granum
@@ -118,19 +119,41 @@ def child(way: str, case: str, folder: Path) -> None:
     )
 
 
+def times_faster(comparison: Any) -> dict[str, float]:
+    """FiftyOne's median time over that of each other way, case by case."""
+    median = {name: comparison.spread(name)["export_s"]["median"] for name in comparison.runs}
+    return {
+        f"{way}_{case}": round(median[f"fiftyone_{case}"] / median[f"{way}_{case}"], 2)
+        for case in CASES
+        for way in list(WAYS)[1:]
+    }
+
+
 def main() -> None:
     """Make the data, run all ways in turn."""
     from common import options
+    from measure import compare
+    from report import save, table
 
     chosen = options(__doc__, runs=3)
     folder = (chosen.data / "fiftyone").resolve()
     make(folder, *(SMALL if chosen.small else FULL))
     script = str(Path(__file__).resolve())
-    for case in CASES:
-        commands = {
-            way: [sys.executable, script, "--child", way, case, str(folder)] for way in WAYS
-        }
-        chosen.run(f"fiftyone_export_{case}", commands)
+    commands = {
+        f"{way}_{case}": [sys.executable, script, "--child", way, case, str(folder)]
+        for case in CASES
+        for way in WAYS
+    }
+    comparison = compare(commands, chosen.runs, chosen.warmup)
+    faster = times_faster(comparison)
+    print(table(comparison))
+    print(json.dumps(faster))
+    notes = {
+        "small": chosen.small,
+        "fiftyone": importlib.metadata.version("fiftyone"),
+        "times_faster_than_fiftyone": faster,
+    }
+    print(save("fiftyone_export", comparison, chosen.results, notes))
 
 
 if __name__ == "__main__":

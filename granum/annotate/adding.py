@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -42,7 +42,7 @@ def add_hierarchy(
 ) -> Dataset:
     """A mask tree of every image, as a new layer of a store.
 
-    Images are decoded and taken apart one at a time; rows wait in memory until the layer is
+    Images are decoded and taken apart one at a time; rows wait in memory until their part is
     written (about 0.2 MB an image).
 
     Args:
@@ -62,16 +62,18 @@ def add_hierarchy(
     """
     made = make(generator, parameters)
     _check_free(dataset, layer)
-    pieces, following = [], 1
-    for view in dataset:
-        tree = made.tree(_pixels(view), seed=seed)
-        relative = view.row.unit == "relative"
-        pieces.append(tree_rows(tree, view.index, following, relative=relative))
-        following += len(tree)
-        if progress is not None:
-            progress(1)
-    rows = _joined(pieces)
-    return add_layer(dataset, layer, rows, producer=made.producer(seed)).layer(layer)
+
+    def trees() -> Iterator[pa.Table]:
+        following = 1
+        for view in dataset:
+            tree = made.tree(_pixels(view), seed=seed)
+            relative = view.row.unit == "relative"
+            yield tree_rows(tree, view.index, following, relative=relative)
+            following += len(tree)
+            if progress is not None:
+                progress(1)
+
+    return add_layer(dataset, layer, trees(), producer=made.producer(seed)).layer(layer)
 
 
 def add_forest(

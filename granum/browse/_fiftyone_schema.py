@@ -19,7 +19,7 @@ INFO = "granum"
 """Where in the dataset's ``info`` we keep what from_fiftyone needs."""
 
 _HIDDEN = frozenset({"absent", "captions", "polygons"})
-"""Forms that the App does not show until they are asked for (outlines where masks show the same)."""
+"""Forms that the App shows when asked for only (outlines: where masks show the same)."""
 
 _MOST_CATEGORIES = 4_000_000
 """Characters of category records; a document of MongoDB holds 16 MB in all."""

@@ -69,7 +69,8 @@ grid-template-columns:repeat(auto-fill,minmax(min(30%,105px),1fr))}
 border-radius:6px;padding:.5rem .6rem;max-width:100%}.cards>div>div{display:flex;flex-wrap:wrap;
 gap:.5rem}.cards p{margin:0 0 .3rem;font-size:.85rem}.cards figure{width:150px}
 figure{margin:0}figure img{width:100%;border-radius:4px;display:block;background:var(--card)}
-figcaption{font-size:.8rem;overflow-wrap:anywhere;margin-top:.15rem}
+figcaption{font-size:.8rem;overflow-wrap:anywhere;margin-top:.15rem;white-space:pre-line;
+line-height:1.35}.gallery.small figcaption,.cards figcaption{font-size:.7rem}
 svg{display:block;width:100%;margin:.5rem 0;overflow:visible}svg text{fill:var(--ink);
 font:12px system-ui,sans-serif}svg .end{text-anchor:end}.bar{fill:var(--c0)}
 .axis{stroke:var(--line)}.mark{stroke:var(--c1);stroke-width:2}

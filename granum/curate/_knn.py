@@ -97,7 +97,8 @@ def _merged(best: Keys, squared: npt.NDArray[np.float64], start: int) -> Keys:
         keys = _keys(squared, np.arange(start, start + squared.shape[1])[None, :])
         joined = np.concatenate([best, keys], axis=1)
         return np.sort(np.partition(joined, k - 1, axis=1)[:, :k], axis=1)
-    query, column = np.nonzero(squared.astype(np.float32) <= worst[:, None])
+    # Blocks come in order, so one that is as far as the worst has a higher row: it is no better.
+    query, column = np.nonzero(squared.astype(np.float32) < worst[:, None])
     new = _keys(squared[query, column], column + start)
     owner = np.concatenate([np.repeat(np.arange(n), k), query])
     keys = np.concatenate([best.ravel(), new])

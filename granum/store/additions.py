@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from granum.schema.tables import column, with_column
 from granum.store import disk
 from granum.store.dataset import Dataset
 from granum.store.opening import open_dataset
-from granum.store.parts import Batch
+from granum.store.parts import Batch, concat
 
 __all__ = ["add_column", "add_layer", "open_view", "reopened", "save_view", "store_of"]
 
@@ -43,7 +43,7 @@ def reopened(dataset: Dataset, store: disk.Store) -> Dataset:
 def add_layer(
     dataset: Dataset,
     name: str,
-    annotations: pa.Table,
+    annotations: pa.Table | Iterable[pa.Table],
     *,
     producer: str | None = None,
     parent: str | None = None,
@@ -55,7 +55,9 @@ def add_layer(
         dataset: a whole store.
         name: the layer's name; it must be new.
         annotations: columns of the schema; ``sample`` is the dataset row. Ids are given anew,
-            after the highest of all layers; references between the rows follow.
+            after the highest of all layers; references between the rows follow. Or several such
+            tables in the order of the samples (rows of whole groups last), of which only those of
+            one part are in memory at a time; references stay within a table.
         producer: who or what made it.
         parent: the layer it stands on.
         mode: ``add`` to the parent's rows, or ``replace`` them.
@@ -66,6 +68,7 @@ def add_layer(
     Raises:
         ConflictError: the layer exists (made by another writer meanwhile, perhaps).
         StoreError: ``dataset`` is a selection, or in memory only.
+        UsageError: a sample that is not there, or tables out of order.
     """
     store = store_of(dataset)
     disk.checked_name(name, "layer")
@@ -73,26 +76,15 @@ def add_layer(
         raise UsageError(f"mode is {mode!r}; it must be add or replace")
     if parent is not None and parent not in dataset.meta.layers:
         raise UnknownNameError("layer", parent, dataset.meta.layers)
-    table = _numbered(dataset, tables.conform(_with_ids(annotations), tables.ANNOTATIONS))
-    sample = column(table, "sample")
-    rows = np.asarray(sample.fill_null(-1), np.int64)
-    if len(rows) and (rows.max() >= len(dataset) or rows.min() < -1):
-        raise UsageError(f"sample rows must be in 0..{len(dataset) - 1}")
-    # Rows of whole groups have no sample: they go to the last part.
-    place = np.where(rows < 0, len(dataset), rows)
-    order = np.argsort(place, kind="stable")
-    table, place = table.take(pa.array(order)), place[order]
+    given = [annotations] if isinstance(annotations, pa.Table) else annotations
     token = disk.Store.token()
     parts: list[dict[str, Any] | None] = []
-    for number, part in enumerate(dataset.parts):
-        last = number == len(dataset.parts) - 1
-        first = int(np.searchsorted(place, part.start))
-        stop = len(place) if last else int(np.searchsorted(place, part.start + part.rows))
-        if first == stop:
+    for number, piece in enumerate(_by_part(dataset, _numbered(dataset, given))):
+        if not piece.num_rows:
             parts.append(None)
             continue
         file = f"layers/{name}/part-{number:05d}-{token}.arrow"
-        piece = tables.strip_null_columns(table.slice(first, stop - first))
+        piece = tables.strip_null_columns(piece)
         parts.append({"file": file, **disk.write_arrow(store.path / file, piece)})
     entry = {
         "producer": producer,
@@ -116,20 +108,59 @@ def _with_ids(table: pa.Table) -> pa.Table:
     return with_column(table, "annotation_id", pa.array(np.arange(1, table.num_rows + 1)))
 
 
-def _numbered(dataset: Dataset, table: pa.Table) -> pa.Table:
-    """New ids after all that exist; references to rows of this table follow."""
+def _numbered(dataset: Dataset, given: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """New ids after all that exist; references to rows of the same table follow."""
     top = 0
     for part in dataset.parts:
         for layer in dataset.meta.layers:
             ids = part.layer(layer)["annotation_id"]
             top = max(top, pc.max(ids).as_py() or 0)
-    old = table["annotation_id"].combine_chunks()
-    for name in ("subject", "object", "parent"):
-        if name in table.column_names:
-            found = pc.index_in(table[name].combine_chunks(), value_set=old)
-            moved = pc.add(found.cast(pa.int64()), top + 1)
-            table = with_column(table, name, pc.coalesce(moved, table[name].combine_chunks()))
-    return with_column(table, "annotation_id", pa.array(np.arange(top + 1, top + 1 + len(old))))
+    for one in given:
+        table = tables.conform(_with_ids(one), tables.ANNOTATIONS)
+        old = table["annotation_id"].combine_chunks()
+        for name in ("subject", "object", "parent"):
+            if name in table.column_names:
+                found = pc.index_in(table[name].combine_chunks(), value_set=old)
+                moved = pc.add(found.cast(pa.int64()), top + 1)
+                table = with_column(table, name, pc.coalesce(moved, table[name].combine_chunks()))
+        ids = pa.array(np.arange(top + 1, top + 1 + len(old)))
+        top += len(old)
+        yield with_column(table, "annotation_id", ids)
+
+
+def _by_part(dataset: Dataset, given: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The rows of each part, sorted by sample."""
+    waiting: tuple[pa.Table, npt.NDArray[np.int64]] | None = None
+    arriving = (_placed(dataset, table) for table in given)
+    for number, part in enumerate(dataset.parts):
+        last = number == len(dataset.parts) - 1
+        pieces = []
+        while waiting := waiting or next(arriving, None):
+            table, place = waiting
+            if len(place) and place[0] < part.start:
+                raise UsageError("tables of a layer must come in the order of the samples")
+            end = len(place) if last else int(np.searchsorted(place, part.start + part.rows))
+            pieces.append(table.slice(0, end))
+            waiting = (table.slice(end), place[end:]) if end < len(place) else None
+            if waiting:
+                break
+        joined = concat(pieces, tables.ANNOTATIONS)
+        order = np.argsort(_places(dataset, joined), kind="stable")
+        yield joined.unify_dictionaries().take(pa.array(order)) if len(pieces) > 1 else joined
+
+
+def _places(dataset: Dataset, table: pa.Table) -> npt.NDArray[np.int64]:
+    """The sample of each row; rows of whole groups have none: they go to the last part."""
+    rows = np.asarray(column(table, "sample").fill_null(-1), np.int64)
+    if len(rows) and (rows.max() >= len(dataset) or rows.min() < -1):
+        raise UsageError(f"sample rows must be in 0..{len(dataset) - 1}")
+    return np.where(rows < 0, len(dataset), rows)
+
+
+def _placed(dataset: Dataset, table: pa.Table) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+    place = _places(dataset, table)
+    order = np.argsort(place, kind="stable")
+    return table.take(pa.array(order)), place[order]
 
 
 def add_column(

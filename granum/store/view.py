@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from granum.errors import GranumError, SizeUnknownError
 from granum.schema import geometry, rows
-from granum.schema.rows import Annotation, Category, Sample
+from granum.schema.rows import Annotation, Category, LabelMap, Sample
 from granum.store.media import image_size, media_path, open_image, read_map
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ class SampleView:
     def mask(self, k: int) -> npt.NDArray[np.bool_]:
         """The mask of annotation ``k``, shape (height, width).
 
-        Of the forms it may have, the first of RLE, map, polygons counts.
+        Of the forms it may have, the first of RLE, map, polygons counts; an inner node of a
+        region tree, which has none, is the union of its children.
 
         Raises:
             GranumError: it has none.
@@ -128,10 +130,15 @@ class SampleView:
         if annotation.rle is not None:
             return geometry.rle_decode(annotation.rle.size, annotation.rle.counts)
         if annotation.map is not None:
-            meta = self.dataset.meta
-            return read_map(annotation.map, meta.map_root or meta.media_root)
+            return self.read_map(annotation.map)
         if annotation.polygons is None:
-            raise GranumError(f"annotation {k} of {self.key!r} has no mask")
+            own = annotation.annotation_id
+            parts = [
+                i for i, a in enumerate(self.annotations) if own is not None and a.parent == own
+            ]
+            if not parts:
+                raise GranumError(f"annotation {k} of {self.key!r} has no mask")
+            return np.asarray(np.any([self.mask(i) for i in parts], axis=0))
         width, height = self.size
         polygons = annotation.polygons
         if self.row.unit == "relative":
@@ -141,6 +148,28 @@ class SampleView:
                 for part in polygons
             ]
         return geometry.rasterize(polygons, height, width)
+
+    def read_map(self, label_map: LabelMap) -> npt.NDArray[np.bool_]:
+        """The pixels that an annotation's map means, shape (height, width).
+
+        A map without path and bytes is the one of the row that has its digest.
+
+        Raises:
+            GranumError: no row has it.
+            FormatError: the map is absent or no image.
+        """
+        meta = self.dataset.meta
+        if label_map.path is None and label_map.bytes is None:
+            label_map = replace(label_map, **self._held(label_map.digest))
+        return read_map(label_map, meta.map_root or meta.media_root)
+
+    def _held(self, digest: str | None) -> dict[str, Any]:
+        """Where the pixels of a shared map are."""
+        for a in self.annotations:
+            held = a.map
+            if held is not None and held.digest == digest and (held.path or held.bytes):
+                return {"path": held.path, "bytes": held.bytes}
+        raise GranumError(f"{self.key!r}: no annotation has the map {digest!r}")
 
     def to_dict(self) -> dict[str, Any]:
         """The sample's filled columns, JSON-serialisable."""

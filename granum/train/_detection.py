@@ -38,9 +38,10 @@ def targets(
 
 
 def losses_per_image(model: Any, image: Tensor, wanted: list[dict[str, Tensor]]) -> Tensor:
-    """The loss of each image, shape (batch,), as if it had been alone in the batch.
+    """The loss of each image, shape (batch,): in evaluation mode that of a batch of it alone.
 
-    The forward pass is one for all. The network's own loss function, which averages over all
+    The forward pass is one for all (in training mode batch norm and the number of denoising
+    queries are shared). The network's own loss function, which averages over all
     boxes of a batch, is called for one image at a time with that image's slice of the outputs, so
     that a loss is divided by the number of its own image's boxes.
     """

@@ -48,7 +48,7 @@ class Detector(Hook):
         try:
             import scipy  # type: ignore[import-untyped]  # noqa: F401
         except ImportError as error:
-            raise MissingExtraError("matching boxes", "eval", "scipy") from error
+            raise MissingExtraError("matching boxes", "train", "scipy") from error
         own = self.config is None and self.checkpoint is None
         if own and any(side % 32 for side in facts.size):
             raise UsageError(

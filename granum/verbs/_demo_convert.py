@@ -11,7 +11,6 @@ import numpy as np
 from granum.browse.draw import draw, sheet
 from granum.errors import LossError
 from granum.store.dataset import Dataset
-from granum.store.media import read_map
 from granum.verbs.convert import convert, read, write
 from granum.verbs.diff import diff
 from granum.verbs.validate import validate
@@ -103,10 +102,9 @@ def _richest(truth: Dataset) -> str:
 
 def _picture(dataset: Dataset, key: str) -> Any:
     sample = dataset[key]
-    root = dataset.meta.map_root or dataset.meta.media_root
     return draw(
         sample.image(),
         sample.row,
         sample.categories,
-        load_map=lambda label_map: read_map(label_map, root),
+        load_map=sample.read_map,
     )

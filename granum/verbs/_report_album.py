@@ -142,7 +142,8 @@ class Album:
         view, wanted = self.dataset[key], set(ids)
         meant = [a for a in view.annotations if a.annotation_id in wanted]
         named = {self.categories[a.category].name for a in meant if a.category is not None}
-        return lambda: self._near(view, meant), " · ".join([caption, *sorted(named), key])
+        words = " · ".join([caption, *sorted(named)])
+        return lambda: self._near(view, meant), f"{words}\n{key}"
 
     def _near(self, view: SampleView, meant: Sequence[rows.Annotation]) -> Image | None:
         whole = self.drawn(view, meant, size=None, labels=False)

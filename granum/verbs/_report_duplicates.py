@@ -38,7 +38,7 @@ def _shot(asked: Asked, key: str, caption: str, other: Dataset | None = None) ->
         view = dataset[key]
     except UnknownNameError:
         return
-    yield partial(asked.album.image, view), f"{caption} · {key}"
+    yield partial(asked.album.image, view), f"{caption}\n{key}"
 
 
 def _cards(asked: Asked, groups: Sequence[Group]) -> list[str]:

@@ -143,7 +143,7 @@ def _beside_truth(asked: Asked, layer: str) -> Iterator[Shot]:
     train = splits.index("train") if "train" in splits else -2
     index = index[np.argsort(split[index] == train, kind="stable")]
     for i in index[: min(asked.few, 4)].tolist():
-        name = f"{splits[split[i]]} · " if split[i] >= 0 else ""
+        name = f"{splits[split[i]]}\n" if split[i] >= 0 else ""
         yield partial(_pair, asked, i, layer), f"{name}{asked.keys[i].as_py()}"
 
 

@@ -37,7 +37,7 @@ def gallery(asked: Asked) -> list[str]:
     if not chosen:
         return []
     shots = [
-        asked.album.shot(i, f"{why} · {n} annotations · {asked.keys[i].as_py()}", size=480)
+        asked.album.shot(i, f"{why} · {n} annotations\n{asked.keys[i].as_py()}", size=480)
         for i, why, n in chosen
     ]
     return asked.album.gallery(shots)
@@ -162,7 +162,7 @@ def _one_kind(asked: Asked, name: str, index: int, many: int) -> Shot:
     meant = [a for a, of in zip(view.annotations, KINDS[name](table), strict=True) if of]
     about = {i for a in meant for i in (a.subject, a.object, a.parent) if i is not None}
     meant += [a for a in view.annotations if a.annotation_id in about and a not in meant]
-    return asked.album.shot(index, f"{name} ({many}) · {view.key}", annotations=meant, size=480)
+    return asked.album.shot(index, f"{name} ({many})\n{view.key}", annotations=meant, size=480)
 
 
 # --------------------------------------------------------------------- groups
@@ -185,7 +185,7 @@ def _groups(asked: Asked) -> Iterator[Shot]:
         members = members[of[members] == group]
         order = asked.dataset.select(members).samples(["order"])["order"].fill_null(0)
         members = spread(members[np.argsort(np.asarray(order), kind="stable")], _MEMBERS)
-        caption = f"{kind or 'group'} · {groups['key'][group].as_py()}"
+        caption = f"{kind or 'group'}\n{groups['key'][group].as_py()}"
         yield partial(_side_by_side, asked, members.tolist(), group), caption
 
 

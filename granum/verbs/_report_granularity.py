@@ -74,7 +74,7 @@ def _with_rows(dataset: Dataset, layer: str) -> npt.NDArray[np.int64]:
 
 def _cuts(asked: Asked, index: int, layer: str) -> Iterator[Shot]:
     """The image, then the image cut: an own picture each, so that captions can be read anywhere."""
-    yield asked.album.plain(index, f"{layer} · {asked.keys[index].as_py()}")
+    yield asked.album.plain(index, f"{layer}\n{asked.keys[index].as_py()}")
     tree = tree_of(asked.dataset, index, layer)
     image = None if tree is None else asked.album.image(asked.dataset[index])
     if tree is None or image is None or image.size != tree.size[::-1]:

@@ -146,7 +146,7 @@ def _table(found: list[Score]) -> str:
 def _of_samples(asked: Asked, score: Score) -> Iterator[Shot]:
     """The worst samples, as they are."""
     for i in score.worst(asked.few).tolist():
-        yield asked.album.plain(i, f"{number(score.values[i])} · {asked.keys[i].as_py()}")
+        yield asked.album.plain(i, f"{number(score.values[i])}\n{asked.keys[i].as_py()}")
 
 
 def _of_annotations(asked: Asked, score: Score) -> Iterator[Shot]:

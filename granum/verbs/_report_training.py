@@ -129,8 +129,8 @@ def _hardest(asked: Asked, score: Score) -> list[str]:
     split, splits = asked.splits
     shots = []
     for i in order[: asked.few].tolist():
-        name = f"{splits[split[i]]} · " if split[i] >= 0 else ""
-        words = f"{number(float(score.values[i]))} · {name}{asked.keys[i].as_py()}"
+        name = f"({splits[split[i]]})" if split[i] >= 0 else ""
+        words = f"{number(float(score.values[i]))} {name}\n{asked.keys[i].as_py()}"
         shots.append(asked.album.shot(i, words, size=480))
     blocks = [page.heading(f"Highest {score.name}"), page.beside([("", score.chart())])]
     return blocks + asked.album.gallery(shots)

@@ -75,7 +75,7 @@ def _pictures(asked: Asked, store: Store, name: str) -> list[str]:
         gain = "" if row["gain"] is None else f" ({number(row['gain'])})"
         why = row["reason"] or "picked"
         shots.append(
-            asked.album.plain(row["sample"], f"{why}{gain} · {asked.keys[row['sample']].as_py()}")
+            asked.album.plain(row["sample"], f"{why}{gain}\n{asked.keys[row['sample']].as_py()}")
         )
     gallery = asked.album.gallery(shots, "small", most=300)
     return [page.heading(f"{name}: the first picks"), *gallery] if gallery else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,12 @@ from granum.loaders.base import formats, options_of
 from granum.schema.tables import column
 from granum.store.dataset import Dataset
 from granum.store.disk import Store
-from granum.store.media import read_map
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from granum.schema.rows import Annotation
+    from granum.store.view import SampleView
 
 __all__ = ["describe_formats", "gc", "info", "info_text", "show"]
 
@@ -121,7 +124,7 @@ def show(
     overwrite: bool = False,
     max_size: int | None = None,
 ) -> Image:
-    """Draw a sample with its annotations.
+    """Draw a sample with its annotations; a region tree as its cuts at several granularities.
 
     Args:
         dataset: where from; its current layer is drawn.
@@ -133,20 +136,40 @@ def show(
     from granum.browse.draw import draw
 
     sample = dataset[_find(dataset, key)]
-    maps = dataset.meta.map_root or dataset.meta.media_root
-    picture = draw(
-        sample.image(),
-        sample.row,
-        sample.categories,
-        load_map=lambda label_map: read_map(label_map, maps),
-        max_size=max_size,
-    )
+    if _is_partition(sample.annotations):
+        picture = _sheet(dataset, sample, max_size)
+    else:
+        picture = draw(
+            sample.image(),
+            sample.row,
+            sample.categories,
+            load_map=sample.read_map,
+            max_size=max_size,
+        )
     if output is not None:
         target = Path(output)
         if target.exists() and not overwrite:
             raise ExistsError(f"{target} exists; --overwrite replaces it")
         picture.save(target)
     return picture
+
+
+def _is_partition(annotations: Sequence[Annotation]) -> bool:
+    """Whether they are a tree of regions: a whole map that others stand on."""
+    roots = (a for a in annotations if a.granularity is not None and a.parent is None)
+    return any(a.map is not None and a.map.value is None for a in roots)
+
+
+def _sheet(dataset: Dataset, sample: SampleView, max_size: int | None) -> Image:
+    from granum.annotate.sheet import granularity_sheet
+    from granum.annotate.storing import tree_of
+
+    tree = tree_of(dataset, sample.index)
+    assert tree is not None
+    sheet = granularity_sheet(np.asarray(sample.image().convert("RGB")), tree)
+    if max_size is not None:
+        sheet.thumbnail((max_size, max_size))
+    return sheet
 
 
 def _find(dataset: Dataset, key: str | int | None) -> int | str:

@@ -1,9 +1,10 @@
-"""Datasets into FiftyOne: every kind is there, readable, in the right place; the account is right."""
+"""Datasets into FiftyOne: every kind is there, readable, in its place; the account is right."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,18 @@ from PIL import Image
 
 from granum.browse._fiftyone_masks import MaskReader, packed, unpacked, window
 from granum.browse.fiftyone import to_fiftyone
-from granum.errors import ExistsError, SizeUnknownError, UnknownNameError, UsageError
+from granum.errors import (
+    ExistsError,
+    MissingExtraError,
+    SizeUnknownError,
+    UnknownNameError,
+    UsageError,
+)
 from granum.schema import geometry, rows
 from granum.schema.rows import Annotation, Category, LabelMap, Media, Rle, Sample
 from granum.store.additions import add_column
 from granum.store.dataset import Dataset
-from tests.browse.fiftyone_database import started
+from granum.verbs.browse import browse
 from tests.data import shared
 
 WIDTH, HEIGHT = 40, 20
@@ -35,19 +42,6 @@ CATEGORIES = [
     Category("depth", space="field"),
 ]
 CAT, DOG, DAY, NIGHT, BESIDE, GRASS, WATER, DEPTH = range(8)
-
-
-@pytest.fixture(scope="module")
-def fo(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return started(tmp_path_factory.mktemp("fiftyone"))
-
-
-@pytest.fixture(autouse=True)
-def no_leftovers(fo: Any) -> Iterator[None]:
-    before = set(fo.list_datasets())
-    yield
-    for name in set(fo.list_datasets()) - before:
-        fo.delete_dataset(name)
 
 
 def disc() -> np.ndarray[Any, Any]:
@@ -404,7 +398,7 @@ def test_coco128_has_its_boxes_where_granum_has_them(fo: Any) -> None:
     out = to_fiftyone(dataset).dataset
     assert len(out) == len(dataset) == 98  # two photos have no label file
     assert out.count("truth.detections") == dataset.num_annotations
-    boxes = np.array(sum(out.values("truth.detections.bounding_box"), []))
+    boxes = np.concatenate(out.values("truth.detections.bounding_box"))
     expected = np.array(dataset.annotations(["bbox"])["bbox"].to_pylist())
     np.testing.assert_array_equal(boxes, expected)  # relative there and here
     assert out.count_values("truth.detections.label") == {
@@ -446,3 +440,28 @@ def test_packed_masks_are_those_of_fiftyone(fo: Any) -> None:
     assert read.dtype == bool
     np.testing.assert_array_equal(read, mask)
     np.testing.assert_array_equal(unpacked(fo.core.utils.serialize_numpy_array(mask)), mask)
+
+
+def test_nobody_is_told(fo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIFTYONE_DO_NOT_TRACK", "0")
+    monkeypatch.setattr(fo.config, "do_not_track", False)
+    to_fiftyone(one(tmp_path))
+    assert fo.config.do_not_track is True
+    assert os.environ["FIFTYONE_DO_NOT_TRACK"] == "1"  # for the App's server
+
+
+def test_without_the_package_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "fiftyone", None)
+    with pytest.raises(MissingExtraError, match=r"granum\[fiftyone\]"):
+        browse(one(tmp_path))
+
+
+def test_browse_takes_a_path_and_may_only_make_the_dataset(fo: Any, tmp_path: Path) -> None:
+    one(tmp_path, Annotation(category=CAT, bbox=(0, 0, 4, 4))).save(tmp_path / "b.granum")
+    made = browse(tmp_path / "b.granum", launch=False, polygons="masks")
+    assert (made.session, made.url) == (None, None)
+    assert made.dataset.name == "b" and made.dataset.count("truth.detections") == 1
+    with pytest.raises(UsageError, match="polygons"):
+        browse(tmp_path / "b.granum", launch=False, polygons="none")

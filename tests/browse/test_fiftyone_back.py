@@ -1,8 +1,7 @@
-"""What was done in FiftyOne comes back: edits as layers, tags and filters as views, nothing else."""
+"""What was done in FiftyOne comes back: edits as layers, tags and filters as views; no more."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +15,10 @@ from granum.errors import ConflictError, StoreError, UsageError
 from granum.schema import geometry, rows
 from granum.schema.rows import Annotation, Category, Media, Rle, Sample
 from granum.store.dataset import Dataset
-from tests.browse.fiftyone_database import started
 
 WIDTH, HEIGHT = 41, 23  # so that fractions are not exact
 CATEGORIES = [Category("cat"), Category("dog"), Category("day", space="scene")]
 CAT, DOG, DAY = range(3)
-
-
-@pytest.fixture(scope="module")
-def fo(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return started(tmp_path_factory.mktemp("fiftyone"))
-
-
-@pytest.fixture(autouse=True)
-def no_leftovers(fo: Any) -> Iterator[None]:
-    before = set(fo.list_datasets())
-    yield
-    for name in set(fo.list_datasets()) - before:
-        fo.delete_dataset(name)
 
 
 def shape(at: int) -> np.ndarray[Any, Any]:

@@ -90,6 +90,7 @@ def test_scores_fall_with_the_order_and_missing_rows_are_counted() -> None:
 
 
 def test_impossible_orders_and_weights_are_refused() -> None:
+    assert of_spectrum([0.5, 0.5, 0.0], 0) == 2
     with pytest.raises(UsageError):
         of_spectrum([1.0], -1)
     with pytest.raises(UsageError):

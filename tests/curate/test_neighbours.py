@@ -97,6 +97,22 @@ def test_faiss_equals_numpy_on_more_rows() -> None:
     np.testing.assert_array_equal(a.distances, b.distances)
 
 
+def test_copies_find_each_other_whatever_their_rounding() -> None:
+    rows = np.random.default_rng(6).normal(0, 30, (300, 33)).astype(np.float32)
+    found = knn(np.concatenate([rows, rows]), 1, metric="l2", backend="numpy")
+    assert found.indices[:, 0].tolist() == [*range(300, 600), *range(300)]
+    assert not found.distances.any()
+
+
+def test_faiss_is_exact_where_its_own_rounding_is_not() -> None:
+    pytest.importorskip("faiss")
+    rng = np.random.default_rng(7)
+    rows = np.repeat(rng.normal(size=(10, 256)), 100, axis=0) + rng.normal(0, 1e-5, (1000, 256))
+    a, b = knn(rows, 5, backend="numpy"), knn(rows, 5, backend="faiss")
+    np.testing.assert_array_equal(a.indices, b.indices)
+    np.testing.assert_array_equal(a.distances, b.distances)
+
+
 def test_fewer_rows_than_asked_for() -> None:
     assert knn(np.eye(3), 10).indices.shape == (3, 2)
     assert knn(np.eye(1), 10).indices.shape == (1, 0)

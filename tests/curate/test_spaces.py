@@ -18,6 +18,7 @@ from granum.curate.descriptors import DIMENSION, Descriptors, describe
 from granum.curate.embedding import Called, Embedding, weights_fingerprint
 from granum.curate.pictures import Picture
 from granum.curate.score import resolve, score, vectors
+from granum.curate.spaces import present
 from granum.errors import FormatError, MissingExtraError, UnknownNameError, UsageError
 from granum.schema.rows import Annotation, Category, Media, Sample
 from granum.store.columns import column_identity
@@ -114,6 +115,11 @@ def test_descriptors_of_photographs(tmp_path: Path) -> None:
     assert found.gain is not None and 0.5 < found.gain[-1] < found.gain[0] < 2
     again = score(dataset, ["descriptors"])
     assert column_identity(again, "descriptors") == column_identity(dataset, "descriptors")
+
+
+def test_what_counts_as_a_vector() -> None:
+    rows = np.array([[1e-30, 0], [1e25, 1], [0, 0], [np.nan, 1], [np.inf, 1]], np.float32)
+    assert present(rows).tolist() == [True, True, False, False, False]
 
 
 # ---------------------------------------------------------------- crops

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 import granum
-from granum.errors import ConflictError, GranumError, StoreError, UnknownNameError
+from granum.errors import ConflictError, GranumError, StoreError, UnknownNameError, UsageError
 from granum.schema.rows import Annotation, Category, Sample
 from granum.store import builder
 from granum.store.additions import add_column, add_layer, open_view, save_view
@@ -67,6 +67,33 @@ def test_a_layer_name_is_taken_once(store: Dataset) -> None:
     add_layer(store, "run", predictions())
     with pytest.raises(ConflictError):
         add_layer(store, "run", predictions())
+
+
+def test_a_layer_may_come_as_tables_in_order(store: Dataset, tmp_path: Path) -> None:
+    whole = pa.table(
+        {
+            "sample": [0, 1, 1, 3, 3, 4, None],
+            "parent": pa.array([None, None, 2, None, 4, None, None], pa.int64()),
+            "annotation_id": [1, 2, 3, 4, 5, 6, 7],
+            "group": pa.array([None] * 6 + [0], pa.int64()),
+        }
+    )
+    twin = store.save(tmp_path / "twin.granum")
+    at_once = add_layer(store, "run", whole).layer("run").annotations()
+    cuts = [(0, 1), (1, 2), (3, 0), (3, 2), (5, 1), (6, 1)]
+    pieces = (whole.slice(a, n) for a, n in cuts)
+    apart = add_layer(twin, "run", pieces).layer("run")
+    names = ["annotation_id", "sample", "parent", "group"]
+    assert apart.annotations(names).equals(at_once.select(names))
+    assert [len(s.annotations) for s in apart] == [1, 2, 0, 2, 1]
+
+
+def test_tables_out_of_order_are_refused(store: Dataset) -> None:
+    pieces = [pa.table({"sample": [4]}), pa.table({"sample": [0]})]
+    with pytest.raises(UsageError, match="order of the samples"):
+        add_layer(store, "run", pieces)
+    with pytest.raises(UsageError, match=r"0\.\.4"):
+        add_layer(store, "run", [pa.table({"sample": [5]})])
 
 
 def test_two_writers_that_both_add_are_merged(store: Dataset) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -310,3 +313,28 @@ def test_selecting_nothing_keeps_the_schema(stored):
     assert nothing.samples().column_names == SAMPLES.names
     assert nothing.category_names() == ["cat", "dog"]
     assert list(nothing.iter_batches()) == []
+
+
+def test_rows_that_share_a_map_and_inner_nodes_have_masks(tmp_path: Path) -> None:
+    from PIL import Image
+
+    leaves = np.array([[0, 0, 1], [2, 2, 1]], np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(leaves).save(buffer, "PNG")
+    rows_ = [
+        rows.Annotation(annotation_id=1, parent=4, map=rows.LabelMap(digest="d", value=0)),
+        rows.Annotation(annotation_id=2, parent=4, map=rows.LabelMap(digest="d", value=1)),
+        rows.Annotation(annotation_id=3, parent=5, map=rows.LabelMap(digest="d", value=2)),
+        rows.Annotation(annotation_id=4, parent=5),
+        rows.Annotation(annotation_id=5, map=rows.LabelMap(bytes=buffer.getvalue(), digest="d")),
+        rows.Annotation(annotation_id=6, map=rows.LabelMap(digest="other", value=1)),
+        rows.Annotation(annotation_id=7),
+    ]
+    [view] = Dataset.from_rows([rows.Sample("a", width=3, height=2, annotations=rows_)])
+    assert np.array_equal(view.mask(1), leaves == 1)
+    assert np.array_equal(view.mask(3), leaves != 2)
+    assert view.mask(4).all()
+    with pytest.raises(GranumError, match="no annotation has the map"):
+        view.mask(5)
+    with pytest.raises(GranumError, match="has no mask"):
+        view.mask(6)

@@ -61,7 +61,7 @@ def test_probabilities_sum_to_one_and_find_wrong_labels() -> None:
     for i in wrong:
         samples[i].annotations[0].category = 1 - i % 2
     noisy = Dataset.from_rows(samples, [rows.Category(c) for c in CLASSES])
-    plan = {**PLAN, "epochs": 25}
+    plan = {**PLAN, "epochs": 15}
     table = out_of_fold(noisy, Linear(dropout=0.0), **plan)
     shares = np.asarray(table["probabilities"].to_pylist())
     assert shares.shape == (60, 2) and np.allclose(shares.sum(1), 1)

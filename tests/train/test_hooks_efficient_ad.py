@@ -450,11 +450,11 @@ def test_pasted_squares_are_found() -> None:
     from granum.metrics.anomaly import aupro, auroc
 
     torch.manual_seed(0)
-    hook = _hook(distil_steps=80)
+    hook = _hook(distil_steps=100)
     model = hook.model(SMALL)
     train = _batches(_texture(32, 0, False)[0])
     hook.prepare(model, train, SMALL)
-    losses = fit(hook, model, lambda k: train[k % len(train)], 100, 1e-3)
+    losses = fit(hook, model, lambda k: train[k % len(train)], 130, 1e-3)
     assert losses[-1] < losses[0] / 2
     hook.calibrate(model, _batches(_texture(8, 1, False)[0]), SMALL)
     clean, _ = _texture(20, 2, False)

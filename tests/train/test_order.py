@@ -60,7 +60,7 @@ def test_all_orders_of_four_occur() -> None:
 @given(
     st.integers(1, 200), st.integers(1, 17), st.integers(1, 5), st.booleans(), st.integers(0, 99)
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_ranks_share_the_global_batch(
     n: int, batch: int, world: int, drop_last: bool, seed: int
 ) -> None:

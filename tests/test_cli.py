@@ -43,6 +43,13 @@ def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> N
     assert VERBS[verb].split(":")[0] in " ".join(capsys.readouterr().out.split())
 
 
+def test_every_public_name_is_there() -> None:
+    code = "import granum\nfor n in granum.__all__: getattr(granum, n)\nprint(granum.fit.__name__)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "train"
+    assert set(granum.__all__) == set(granum._WHERE)
+
+
 def test_help_imports_no_format() -> None:
     heavy = {"pyarrow", "numpy", "datasets", "dask", "granum.loaders"}
     code = "import sys, granum.cli; granum.cli.main(['--help']); print('@', *sys.modules)"

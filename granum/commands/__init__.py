@@ -18,7 +18,7 @@ VERBS = {
     "score": "add columns of scores: quality, hashes, descriptors, neighbours",
     "check": "annotations that break rules: outside, tiny, twice, part outside whole",
     "dedup": "find duplicates and near duplicates",
-    "leaks": "find what stands in several splits, or in two stores",
+    "leakage": "find what stands in several splits, or in two stores",
     "split": "split a store, groups whole and labels in proportion",
     "stats": "what a dataset holds, how varied it is, how it differs from another",
     "select": "choose samples: varied, balanced, best, random",

@@ -30,7 +30,7 @@ def flags(p: argparse.ArgumentParser) -> None:
         help="the folder of a training run (may be given again)",
     )
     p.add_argument("--duplicates", metavar="JSON", help="what granum dedup --json printed")
-    p.add_argument("--leakage", metavar="JSON", help="what granum leaks --json printed")
+    p.add_argument("--leakage", metavar="JSON", help="what granum leakage --json printed")
     p.add_argument(
         "--stats", metavar="JSON", help="what granum stats --json printed (default: cheap ones)"
     )

@@ -144,7 +144,8 @@ class Fit:
         count = self.ranks.sum(weight.sum())
         share = (losses * weight).sum() / count.clamp(min=1)
         self.optimizer.zero_grad(set_to_none=True)
-        share.backward()
+        if share.requires_grad:  # a hook may have nothing to learn from in a batch
+            share.backward()
         self.ranks.sum_gradients(self.parameters)
         if self.config.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip)

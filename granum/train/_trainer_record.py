@@ -10,6 +10,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import granum
 from granum.train.base import Hook
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def code(hook: Hook) -> dict[str, str]:
     """Versions, and digests of the sources that a run consists of."""
     module = import_module(type(hook).__module__)
     files = sorted(Path(__file__).parent.glob("*.py"))
-    told = {"granum": _version("granum"), "train": _digest(files)}
+    told = {"granum": granum.__version__, "train": _digest(files)}
     if getattr(module, "__file__", None):
         told["hook"] = _digest([Path(str(module.__file__))])
     return told

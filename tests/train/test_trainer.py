@@ -370,3 +370,45 @@ def test_torch_is_left_as_it_was(tmp_path: Path) -> None:
     before = torch.get_num_threads()
     train(labelled(), Linear(), out=tmp_path / "run", **{**FAST, "write_back": False})
     assert torch.equal(torch.rand(2), expected) and torch.get_num_threads() == before
+
+
+@dataclass(frozen=True)
+class Picky(Linear):
+    """Learns from light images only; a batch without one has no gradient."""
+
+    name = "picky"
+    dropout: float = 0.0
+
+    def losses(self, model: Any, batch: Mapping[str, Any]) -> Any:
+        losses = torch.zeros(len(batch["label"]))
+        light = batch["label"] == 1
+        if light.any():
+            losses = losses.masked_scatter(light, super().losses(model, batch)[light])
+        return losses
+
+
+def test_a_batch_may_have_nothing_to_learn_from(tmp_path: Path) -> None:
+    options = {**FAST, "write_back": False, "batch_size": 1}
+    run = train(labelled(), Picky(), out=tmp_path / "run", **options)
+    assert run.record["steps"] == 48
+
+
+def test_without_torch_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    from granum.errors import MissingExtraError
+    from granum.train.dataset import to_torch
+    from granum.train.folds import out_of_fold
+
+    for name in [n for n in sys.modules if n == "torch" or n.startswith("torch.")]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "granum.train._torch_dataset")
+    message = r"training needs torch: pip install granum\[train\]"
+    with pytest.raises(MissingExtraError, match=message):
+        to_torch(labelled(), "image")
+    with pytest.raises(MissingExtraError, match=message):
+        train(labelled(), Linear(), out=tmp_path / "run", **FAST)
+    with pytest.raises(MissingExtraError, match=message):
+        out_of_fold(labelled(), Linear(), steps=1)

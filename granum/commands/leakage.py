@@ -1,4 +1,4 @@
-"""``granum leaks``: what stands in several splits, or in two stores."""
+"""``granum leakage``: what stands in several splits, or in two stores."""
 
 from __future__ import annotations
 

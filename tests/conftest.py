@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
+
+# The tests run in two processes: threads of BLAS and torch beside them only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from granum.loaders.base import Format, formats
 

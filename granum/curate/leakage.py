@@ -78,7 +78,8 @@ class Leakage:
 
     def suspects(self) -> pa.Table:
         """Pairs whose categories disagree."""
-        return self.pairs.filter(pa.array([a is False for a in self.pairs["agree"].to_pylist()]))
+        agree = self.pairs["agree"].to_pylist()
+        return self.pairs.filter(pa.array([a is False for a in agree], pa.bool_()))
 
     def fixed(self, protect: Sequence[str] | None = None) -> Selection:
         """The samples of ``dataset`` without those whose like is in a split that matters more.

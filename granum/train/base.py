@@ -74,7 +74,9 @@ class Hook(ABC):
     def losses(self, model: torch.nn.Module, batch: Mapping[str, Any]) -> torch.Tensor:
         """The loss of each sample, shape (batch,); the trainer takes the mean and steps."""
 
-    def calibrate(self, model: torch.nn.Module, batches: Any, facts: Facts) -> None:
+    def calibrate(  # noqa: B027
+        self, model: torch.nn.Module, batches: Any, facts: Facts
+    ) -> None:
         """After training, on held-out training data (never on validation): thresholds, scales."""
 
     @abstractmethod

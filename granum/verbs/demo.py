@@ -33,6 +33,7 @@ def demo(
     surfaces: int = 40,
     seeds: int = 3,
     steps: int = 240,
+    surface_steps: int = 150,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Make a dataset of real kinds from a seed, with faults planted in it, and walk the road.
@@ -44,6 +45,7 @@ def demo(
         seed: equal seeds make equal data.
         scenes, surfaces: how many street scenes and surfaces.
         seeds, steps: classifiers of each kind, and their training steps.
+        surface_steps: EfficientAD's on the surfaces.
         overwrite: replace the folder (only one that an earlier demo made).
 
     Returns:
@@ -75,7 +77,9 @@ def demo(
     )
     lines += _curation_lines(scores, curated)
     dataset = _regions(curated.dataset, lines)
-    comparison = _training(truth, objects, suspected, planted, out, seeds, steps, lines, facts)
+    comparison = _training(
+        truth, objects, suspected, planted, out, seeds, (steps, surface_steps), lines, facts
+    )
     facts["found"] = {kind: _row(score) for kind, score in scores.items()}
     page = _report(dataset, curated, facts, comparison, out)
     facts |= {"picture": str(picture), "report": str(page)}
@@ -168,7 +172,7 @@ def _training(
     planted: Sequence[Planted],
     out: Path,
     seeds: int,
-    steps: int,
+    steps: tuple[int, int],
     lines: list[str],
     facts: dict[str, Any],
 ) -> dict[str, Any] | None:
@@ -180,16 +184,16 @@ def _training(
     names = {n: i for i, n in enumerate(truth.category_names())}
     wrong = {p.annotation: names[p.of] for p in planted if p.kind == "wrong-label" and p.of}
     runs = out / "runs"
-    done = before_after(objects, suspected, wrong, runs, seeds=seeds, steps=steps)  # type: ignore[arg-type]
+    done = before_after(objects, suspected, wrong, runs, seeds=seeds, steps=steps[0])  # type: ignore[arg-type]
     zero = "; the interval holds 0: no difference shown" if done.holds_zero else ""
     lines.append(
-        f"trained   classifier of objects, {seeds} seeds, {steps} steps each: balanced accuracy "
+        f"trained   classifier of objects, {seeds} seeds, {steps[0]} steps each: balanced accuracy "
         f"{done.before:.3f} before curation, {done.after:.3f} after; difference "
         f"{done.difference:+.3f}, 95 % in [{done.low:+.3f}, {done.high:+.3f}]{zero}"
     )
     rows = [i for i, s in enumerate(truth) if s.key.startswith("textures/")]
     surfaces = truth.select(rows).save(out / "surfaces.granum")
-    numbers = defects(surfaces, runs)
+    numbers = defects(surfaces, runs, steps=steps[1])
     shown = ", ".join(f"{n} {v:.3f}" for n, v in numbers.items() if v is not None)
     lines.append(f"defects   EfficientAD-S, a quarter as wide: {shown}")
     facts["before_after"], facts["defects"] = done.to_dict(), numbers

@@ -61,6 +61,14 @@ def test_planted_leaks_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert found.suspects().num_rows == 0
 
 
+def test_nothing_leaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = tmp_path / "images"
+    sides = zip(drawn(images, 4), ("train", "val") * 2, strict=True)
+    samples = [rows.Sample(path.name, split=side) for path, side in sides]
+    found = leakage(store(monkeypatch, tmp_path / "s.granum", images, samples)).to_dict()
+    assert (found["pairs"], found["disagree"], found["crossing"]) == (0, 0, [])
+
+
 def test_the_fix_drops_from_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, leaks = leaky(tmp_path, monkeypatch)
     found = leakage(whole)

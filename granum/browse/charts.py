@@ -102,10 +102,14 @@ def _edges(
 ) -> tuple[npt.NDArray[np.float64], Callable[[int], str]]:
     """Edges of the bins, and what to call each."""
     low, high = float(shown.min()), float(shown.max())
-    if not log and high - low < bins and bool((shown == np.floor(shown)).all()):
+    whole = not log and max(-low, high) < 2**52 and bool((shown == np.floor(shown)).all())
+    if whole and high - low < bins:
         edges = np.arange(low, high + 2) - 0.5
         return edges, lambda i: number(low + i)
-    edges = np.histogram_bin_edges(shown, bins)
+    most = max(abs(low), abs(high))
+    same = high - low <= 1e-9 * most  # but for rounding
+    pad = max(0.5, 1e-6 * most) if same else 0.0
+    edges = np.linspace(low - pad, high + pad, bins + 1)
     ends = [number(float(10**e if log else e)) for e in edges]
     return edges, lambda i: f"{ends[i]} to {ends[i + 1]}"
 

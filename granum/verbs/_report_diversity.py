@@ -30,7 +30,14 @@ def diversity(asked: Asked) -> list[str]:
     if given is None:
         return [b for s in cheap(asked) for b in summary_blocks(s.to_dict())]
     listed = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
-    return [b for one in listed for b in summary_blocks(plain(one))]
+    return [b for one in listed for found in _summaries(plain(one)) for b in summary_blocks(found)]
+
+
+def _summaries(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """One, or several by name, as ``granum stats`` gives them."""
+    inner = list(found.values())
+    several = inner and all(isinstance(v, Mapping) and "values" in v for v in inner)
+    return inner if several else [found]
 
 
 def cheap(asked: Asked) -> list[Summary]:

@@ -75,12 +75,14 @@ def app(store: Path, tmp_path: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     own = {"HOME": str(tmp_path), "FIFTYONE_DATABASE_DIR": str(tmp_path / "db")}
+    # What FiftyOne told this process of its database is not for the other one.
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("FIFTYONE_")}
     server = subprocess.Popen(
         [sys.executable, "-c", _SERVER, str(store), str(port)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, **own},
+        env={**inherited, **own},
     )
     assert server.stdin is not None and server.stdout is not None
     try:

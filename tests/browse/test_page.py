@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -102,6 +103,9 @@ def test_a_histogram_counts_every_finite_value() -> None:
     [mark] = [line for line in root.iter("line") if line.get("class") == "mark"]
     assert float(mark.get("x1", "")) == pytest.approx(320)
     assert "no values" in charts.histogram([np.nan])
+    for one in (1.0, 0.3, -2.5, 1e17):  # the same but for rounding
+        svg = charts.histogram([one, one, np.nextafter(one, 0)])
+        assert sum(map(int, re.findall(r": (\d+)</title>", svg))) == 3
     assert charts.histogram([1, 10, 100], bins=2, log=True).count("<rect") == 2
 
 

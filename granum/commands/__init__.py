@@ -27,6 +27,7 @@ VERBS = {
     "hierarchy": "mask trees of images, or of the masks that are there",
     "train": "train a hook, judge it officially, write losses and predictions back",
     "report": "a page that shows a dataset: pictures, distributions, findings, diversity, numbers",
+    "browse": "open a dataset in the FiftyOne App, and take edits back",
     "formats": "the formats, what each keeps, and its options",
     "demo": "make a dataset from a seed and walk the main job on it",
     "gc": "remove files of a store that nothing names",

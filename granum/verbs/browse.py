@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from granum.browse.fiftyone import to_fiftyone
+from granum.errors import UnknownNameError
 from granum.schema.losses import LossReport
 from granum.verbs._inputs import Given, opened
 
-__all__ = ["Browsing", "browse"]
+__all__ = ["Browsing", "browse", "take_back"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +81,42 @@ def browse(
     )
     if not launch:
         return Browsing(made.dataset, made.report, None, None)
-    from granum.browse._fiftyone_package import fiftyone
+    from granum.browse._fiftyone_package import database
 
-    session = fiftyone().launch_app(
+    session = database().launch_app(
         made.dataset, port=port, address=address or "127.0.0.1", remote=remote, auto=not remote
     )
     url = f"http://{address or '127.0.0.1'}:{port}/datasets/{made.dataset.slug}"
     return Browsing(made.dataset, made.report, session, url)
+
+
+def take_back(source: Given, name: str | None, *, layer: str = "fiftyone") -> dict[str, Any]:
+    """Take edits, tags and filtered views of a FiftyOne dataset back into its store.
+
+    Args:
+        source: the store that was exported, or its path.
+        name: of the dataset in FiftyOne (made with ``persistent``).
+        layer: prefix of the new layers.
+
+    Returns:
+        What came back: layers with their changes, views with their sizes, classes that the store
+        does not know, and what was not taken.
+
+    Raises:
+        MissingExtraError: FiftyOne is not installed.
+        UnknownNameError: FiftyOne has no such dataset.
+    """
+    from granum.browse._fiftyone_package import database
+    from granum.browse.fiftyone import from_fiftyone
+
+    package = database()
+    known = package.list_datasets()
+    if name not in known:
+        raise UnknownNameError("FiftyOne dataset", str(name), known)
+    back = from_fiftyone(package.load_dataset(name), opened(source), layer=layer)
+    return {
+        "layers": {k: str(v) for k, v in back.layers.items()},
+        "views": dict(back.views),
+        "unknown": dict(back.unknown),
+        "notes": dict(back.notes),
+    }

@@ -29,6 +29,8 @@ from granum.store.dataset import Dataset
 from tests.data import shared
 from tests.metrics.made import dataset, in_parts, masked, same
 
+pytest.importorskip("scipy")  # it counts the regions
+
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 

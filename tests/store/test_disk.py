@@ -6,7 +6,6 @@ import json
 import os
 import time
 
-import polars
 import pyarrow as pa
 import pytest
 
@@ -66,6 +65,7 @@ def test_others_read_a_part(path, stored):
     assert table.schema.field("split").type == pa.dictionary(pa.int32(), pa.string())
     # null throughout: not stored
     assert "orientation" not in table.column_names
+    polars = pytest.importorskip("polars")
     frame = polars.read_ipc(path / manifest(path)["layers"]["truth"]["parts"][1]["file"])
     assert frame["score"].to_list() == [2.0, 2.1]
     assert frame["bbox"].to_list() == [[1.0, 2.0, 3.0, 4.0]] * 2

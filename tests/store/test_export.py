@@ -100,6 +100,7 @@ def test_categories_may_be_absent():
 
 
 def test_to_polars(stored):
+    pytest.importorskip("polars")
     frame = stored.to_polars()
     assert frame["category_name"].to_list() == ["dog", "cat", "dog", "cat", "dog", "cat"]
     assert frame["bbox"].to_list()[0] == [1.0, 2.0, 3.0, 4.0]

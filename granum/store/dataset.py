@@ -367,9 +367,9 @@ class Dataset:
 
     def to_pandas(self, table: str = "annotations") -> pandas.DataFrame:
         """One table as a pandas frame."""
-        from granum.store.export import one_table
+        from granum.store.export import to_pandas
 
-        return one_table(self, table).to_pandas()
+        return to_pandas(self, table)
 
     def to_polars(self, table: str = "annotations") -> polars.DataFrame:
         """One table as a polars frame."""

@@ -14,11 +14,12 @@ from granum.store.parts import sample_offsets
 
 if TYPE_CHECKING:
     import datasets
+    import pandas
     import polars
 
     from granum.store.dataset import Dataset
 
-__all__ = ["nested_table", "one_table", "to_coco", "to_hf", "to_polars"]
+__all__ = ["nested_table", "one_table", "to_coco", "to_hf", "to_pandas", "to_polars"]
 
 
 def nested_table(dataset: Dataset) -> pa.Table:
@@ -82,6 +83,14 @@ def to_hf(dataset: Dataset) -> datasets.Dataset:
 
     library: Any = hf
     return library.Dataset(library.table.InMemoryTable(nested_table(dataset)))
+
+
+def to_pandas(dataset: Dataset, name: str) -> pandas.DataFrame:
+    """See ``Dataset.to_pandas``."""
+    try:
+        return one_table(dataset, name).to_pandas()
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("to_pandas", "pandas", "pandas") from error
 
 
 def to_polars(dataset: Dataset, name: str) -> polars.DataFrame:

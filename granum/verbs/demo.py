@@ -219,6 +219,6 @@ def _report(
         leakage=curated.leaks,
         statistics=curated.statistics,
         runs=[r for r in runs if r.name in ("before-0", "after-0", "defects")],
-        before_after={**(comparison or {}), "found": facts["found"]},
+        before_after={**facts["found"], **(comparison or {})},
     )
     return page

@@ -65,13 +65,14 @@ class UnknownNameError(GranumError, LookupError):
 
     code = "unknown-name"
 
-    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "") -> None:
         from difflib import get_close_matches
 
         self.name, self.known = name, sorted(known)
         near = get_close_matches(name, self.known, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        super().__init__(f"unknown {what} {name!r}.{hint} Known: {', '.join(self.known)}.")
+        meant = f" Did you mean {near[0]!r}?" if near else ""
+        listed = f" Known: {', '.join(self.known)}." if self.known else " There are none yet."
+        super().__init__(f"unknown {what} {name!r}.{meant}{listed}{f' {hint}' if hint else ''}")
 
     def details(self) -> dict[str, Any]:
         return {"name": self.name, "known": self.known}

@@ -43,7 +43,9 @@ def of_part(dataset: Dataset, part: Part, space: str, of: Of = "samples") -> Flo
     if name not in table.column_names:
         if not table.num_rows:
             return np.empty((0, 0), np.float32)
-        raise UnknownNameError("space", space, _spaces(table))
+        raise UnknownNameError(
+            "space", space, _spaces(table), f"It is made by: granum score STORE {space}"
+        )
     pieces = [_rows(chunk, space) for chunk in column(table, name).chunks]
     if len(pieces) == 1:
         return pieces[0]

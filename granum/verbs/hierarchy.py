@@ -69,6 +69,8 @@ def hierarchy(
         StoreError: ``source`` is no whole store.
         MissingExtraError: the method's packages are not installed.
     """
+    if isinstance(method, str) and method not in hierarchy_methods():
+        raise UnknownNameError("method", method, hierarchy_methods())
     dataset = opened(source)
     began = time.perf_counter()
     left: Mapping[str, int] = {}

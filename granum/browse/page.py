@@ -52,9 +52,9 @@ nav{display:flex;flex-wrap:wrap;gap:.2rem 1rem;margin:1rem 0}a{color:var(--c0)}
 td,th{padding:.22rem .8rem .22rem 0;text-align:left;border-bottom:1px solid var(--line);
 vertical-align:top;white-space:nowrap}td.w{white-space:normal;min-width:16rem;max-width:34rem;
 overflow-wrap:anywhere}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
-.gallery{display:grid;
-grid-template-columns:repeat(auto-fill,minmax(min(100%,300px),1fr));gap:.8rem;
-margin:.6rem 0}
+.gallery{columns:300px;column-gap:.8rem;margin:.6rem 0}
+.gallery figure{break-inside:avoid;margin-bottom:.8rem}.gallery.wide,.gallery.medium,.gallery.small{
+display:grid;gap:.8rem}.gallery.wide figure,.gallery.medium figure,.gallery.small figure{margin:0}
 .gallery.wide{grid-template-columns:repeat(auto-fill,minmax(min(100%,440px),1fr))}
 .gallery.medium{grid-template-columns:repeat(auto-fill,minmax(min(46%,190px),1fr))}
 .gallery.small{grid-template-columns:repeat(auto-fill,minmax(min(46%,130px),1fr));gap:.6rem}

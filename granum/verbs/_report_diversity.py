@@ -85,8 +85,8 @@ def _table(name: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if set(_OF_GRADE) <= set(columns):
         columns = list(_OF_GRADE)
         rows = [r for r in rows if r["norm_entropy"] is not None]
-        rows = sorted(rows, key=lambda r: (not r["is_default"], r["norm_entropy"]))
-        note += ", the least spread first"
+        rows = sorted(rows, key=lambda r: (not r.get("is_default_sig"), r["norm_entropy"], -r["n"]))
+        note += ", the surely one-sided first"
     if len(rows) > _ROWS:
         note += f"; {_ROWS} are shown"
     shown = [[_said(row.get(c)) for c in columns] for row in rows[:_ROWS]]

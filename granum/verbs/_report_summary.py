@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Any
 
 from granum.browse import page
@@ -22,7 +22,7 @@ def summary(asked: Asked) -> list[str]:
     every = sum(layer["annotations"] for layer in layers.values())
     numbers = [("samples", facts["samples"]), ("annotations", every)]
     numbers += [("groups", facts["groups"])] if facts["groups"] else []
-    numbers += [("categories", facts["categories"]["total"]), ("layers", len(layers))]
+    numbers += [("categories", facts["categories"]["total"]), *_several("layers", layers)]
     numbers += _more(asked)
     blocks = [page.figures(numbers)]
     if every:
@@ -32,6 +32,10 @@ def summary(asked: Asked) -> list[str]:
         blocks.append(page.text(f"Splits: {shown}."))
     blocks += _origins(asked, facts)
     return blocks
+
+
+def _several(name: str, things: Sized) -> list[tuple[str, int]]:
+    return [(name, len(things))] if len(things) > 1 else []
 
 
 def _more(asked: Asked) -> list[tuple[str, Any]]:
@@ -50,7 +54,10 @@ def _layers(layers: Mapping[str, Mapping[str, Any]]) -> str:
         [name, layer["annotations"], *(layer["kinds"].get(k) for k in kinds), _made(layer)]
         for name, layer in layers.items()
     ]
-    return page.table(rows, ["layer", "all", *kinds, "made by"])
+    columns = ["layer", "all", *kinds, "made by"]
+    if not any(row[-1] for row in rows):
+        rows, columns = [row[:-1] for row in rows], columns[:-1]
+    return page.table(rows, columns)
 
 
 def _made(layer: Mapping[str, Any]) -> str:

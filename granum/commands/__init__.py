@@ -29,7 +29,7 @@ VERBS = {
     "report": "a page that shows a dataset: pictures, distributions, findings, diversity, numbers",
     "browse": "open a dataset in the FiftyOne App, and take edits back",
     "formats": "the formats, what each keeps, and its options",
-    "demo": "make a dataset from a seed and walk the main job on it",
+    "demo": "make a dataset with planted faults from a seed, and walk the whole road on it",
     "gc": "remove files of a store that nothing names",
 }
 """Verb, which is its module in this package, and what it does."""

@@ -84,7 +84,7 @@ class Album:
         """The image of a sample; None where it cannot be read."""
         try:
             return view.image()
-        except _FAULTS as error:
+        except Exception as error:  # what decoders raise on damaged files is of any kind
             self.unreadable[view.key] = str(error).partition("\n")[0]
             return None
 
@@ -124,13 +124,11 @@ class Album:
         index: int,
         caption: str,
         *,
-        layer: str | None = None,
         annotations: Sequence[rows.Annotation] | None = None,
         size: int = 640,
     ) -> Shot:
         """A sample with annotations on it."""
-        dataset = self.dataset if layer is None else self.dataset.layer(layer)
-        return lambda: self.drawn(dataset[index], annotations, size), caption
+        return lambda: self.drawn(self.dataset[index], annotations, size), caption
 
     def plain(self, index: int, caption: str) -> Shot:
         """A sample as it is."""

@@ -115,10 +115,14 @@ def subset(dataset: TorchDataset, rows: npt.ArrayLike, **changes: Any) -> TorchD
 
 
 def rows_of_split(dataset: Dataset, split: str) -> npt.NDArray[np.int64]:
-    """Raises:
-    UnknownNameError: there is no sample in it.
+    """The samples of a split; ``col.NAME=SPLIT`` reads it from a derived column instead.
+
+    Raises:
+        UnknownNameError: there is no sample in it.
     """
-    names = dataset.samples(["split"])["split"].cast(pa.string())
+    name, given, value = split.rpartition("=")
+    name, split = (name, value) if given else ("split", split)
+    names = dataset.samples([name])[name].cast(pa.string())
     rows = np.flatnonzero(np.asarray(pc.fill_null(pc.equal(names, split), False)))
     if not len(rows):
         raise UnknownNameError("split", split, names.drop_null().unique().to_pylist())

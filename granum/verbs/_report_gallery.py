@@ -37,7 +37,9 @@ def gallery(asked: Asked) -> list[str]:
     if not chosen:
         return []
     shots = [
-        asked.album.shot(i, f"{why} · {n} annotations\n{asked.keys[i].as_py()}", size=480)
+        asked.album.shot(
+            i, f"{why} · {n} annotation{'s' * (n != 1)}\n{asked.keys[i].as_py()}", size=480
+        )
         for i, why, n in chosen
     ]
     return asked.album.gallery(shots)

@@ -58,6 +58,14 @@ def whole() -> Page:
     )
     made.add("Curve", charts.curve({"loss": ([0, 1, 2], [1.0, float("nan"), 0.1])}))
     made.add("Pictures", page.gallery([(Image.new("RGB", (900, 300), "red"), 'a "quoted" name')]))
+    figure = page.picture(Image.new("RGB", (9, 9)), "one\ntwo")
+    made.add(
+        "Layout",
+        page.heading("h <3"),
+        page.beside([("left <", page.text("a")), ("right", "")], small=True),
+        page.row("title <", charts.histogram([1, 2], width=300), page.cells([figure], "small")),
+        page.cards([("words <", [figure, figure])]),
+    )
     made.add("Nothing")
     return made
 
@@ -107,6 +115,20 @@ def test_a_histogram_counts_every_finite_value() -> None:
         svg = charts.histogram([one, one, np.nextafter(one, 0)])
         assert sum(map(int, re.findall(r": (\d+)</title>", svg))) == 3
     assert charts.histogram([1, 10, 100], bins=2, log=True).count("<rect") == 2
+
+
+def test_few_integers_have_a_bar_each() -> None:
+    svg = charts.histogram([3, 3, 3, 5], bins=40, width=300)
+    high = bar_sizes(svg, "height")
+    assert len(high) == 3 and high[1] == 0 and high[0] == pytest.approx(3 * high[2], abs=0.2)
+    assert max(bar_sizes(svg, "width")) <= 60
+    assert "<title>3: 3</title>" in svg and "<title>4: 0</title>" in svg
+    assert ElementTree.fromstring(svg).get("viewBox", "").split()[2] == "300"
+
+
+def test_long_cells_are_broken_into_lines() -> None:
+    made = page.table([["x" * 60, 1], ["y", None]], ["about", "n"])
+    assert made.count("<td class=w>") == 1 and made.count("<td class=n>") == 2
 
 
 def test_numbers_for_people() -> None:

@@ -196,10 +196,11 @@ class Findings:
     counts: Counter[str] = field(default_factory=Counter)
 
     def add(self, code: str, path: str, place: str | None, message: str, n: int = 1) -> None:
-        """Record a fault; beyond ``limit`` per code it is only counted."""
+        """Record a fault that ``n`` rows have; once ``limit`` rows have it, it is only counted."""
         kind = CODES[code]
+        before = self.counts[code]
         self.counts[code] += n
-        if self.counts[code] <= self.limit:
+        if before < self.limit:
             action = {"fail": "none", "skip": kind.skip, "fix": kind.fix}[self.on_error]
             self.items.append(Finding(code, path, place, message, kind.severity, action))
 

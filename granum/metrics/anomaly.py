@@ -26,6 +26,7 @@ from granum.metrics._anomaly_rows import FIELD_COLUMNS, TRUTH_COLUMNS, Truth, he
 from granum.metrics._drawn import DrawnSample, drawn_samples
 from granum.metrics._score_counts import Ranking, ScoreCounts, defect_sizes, rank, rounded
 from granum.metrics.base import Context, Protocol, Result, protocols
+from granum.schema.defects import GOOD, defective
 from granum.schema.findings import Findings
 from granum.store.parts import Batch
 
@@ -64,9 +65,10 @@ class Anomaly(Protocol):
     """AUROC, AP and F1 of images and pixels, and AUPRO.
 
     Truth: a sample is anomalous where it has a row of kind ``object``, or a ``label`` row that is
-    not ``present = false``, of a category that is not in ``good``. Masks of object rows are the
-    defects; where an anomalous sample has none, only its image score counts. Pixels of rows with
-    ``ignore`` are not counted.
+    not ``present = false``, of a category that means a defect: one of the space ``defect``, where
+    there is that space, and not in ``good``. Masks of object rows are the defects; where an
+    anomalous sample has none, only its image score counts. Pixels of rows with ``ignore`` are not
+    counted.
     Predictions: a row of kind ``field`` per sample (see ``granum.schema.fields``), whose ``score``
     is that of the image (default: the highest of the map). A map of another size than the image is
     stretched to it, linearly; the facts say how many were.
@@ -76,7 +78,7 @@ class Anomaly(Protocol):
 
     Attributes:
         limit: the false-positive rate up to which the overlap of regions counts.
-        good: categories that mean no defect.
+        good: names of categories that mean no defect, in any case of letters.
         bits: count scores of pixels to this many binary digits (default: as they are).
     """
 
@@ -85,7 +87,7 @@ class Anomaly(Protocol):
     extra: ClassVar[str | None] = "eval"
 
     limit: float = 0.3
-    good: tuple[str, ...] = ("good",)
+    good: tuple[str, ...] = GOOD
     bits: int | None = None
 
     def __post_init__(self) -> None:
@@ -95,8 +97,7 @@ class Anomaly(Protocol):
             raise UsageError(f"bits is {self.bits}; it must be in 1..52")
 
     def state(self, truth: Batch, predictions: Batch, context: Context) -> _State:
-        names = context.categories["name"].to_pylist()
-        good = {i for i, name in enumerate(names) if name in self.good}
+        good = set(np.flatnonzero(~defective(context.categories, self.good)).tolist())
         state = _State([], ScoreCounts.merged([]), 0, [])
         counts, resized = [], 0
         pairs = zip(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from granum.metrics._drawn import DrawnSample, has_mask, is_whole_map
+from granum.schema.defects import defective
 from granum.schema.tables import column
 from granum.schema.units import convert_units
 from granum.store.dataset import Dataset
@@ -24,9 +24,6 @@ __all__ = ["AnomalyMasks", "SemanticMasks"]
 
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
-
-NORMAL = frozenset({"good", "normal", "ok"})
-"""Names of label rows that mean the absence of a defect."""
 
 
 @dataclass(frozen=True)
@@ -118,37 +115,25 @@ class SemanticMasks:
 
 @dataclass(frozen=True)
 class AnomalyMasks:
-    """Whether a sample has a defect, and where.
-
-    Objects are defects: those in a category of the space ``defect``, where there is such a space,
-    else all. Label rows of that space say it of the whole image, but for ``good`` and the like.
-    """
+    """Whether a sample has a defect, and where: object rows of a category that means one (see
+    :func:`granum.schema.defects.defective`) are defects, label rows say it of the whole image."""
 
     rows: DrawnRows
     anomalous: Mask
 
     @classmethod
     def of(cls, dataset: Dataset) -> AnomalyMasks:
-        space = column(dataset.categories, "space").cast(pa.string())
-        defects = np.append(np.asarray(pc.fill_null(pc.equal(space, "defect"), False)), False)
-        names = [n.lower() for n in dataset.category_names()]
-        normal = np.asarray([n in NORMAL for n in names] + [False])
-        all_objects = not defects.any()
+        defects = defective(dataset.categories)
 
-        def category(table: pa.Table) -> Ints:
-            return np.asarray(column(table, "category").fill_null(len(names)), np.int64)
+        def of_kind(kind: str) -> Callable[[pa.Table], Mask]:
+            def wanted(table: pa.Table) -> Mask:
+                category = column(table, "category").fill_null(len(defects) - 1)
+                return stated(table, kind) & defects[np.asarray(category, np.int64)]
 
-        def objects(table: pa.Table) -> Mask:
-            rows = category(table)
-            mine = (defects[rows] | all_objects) & ~normal[rows]
-            return stated(table, "object") & mine
+            return wanted
 
-        def said(table: pa.Table) -> Mask:
-            rows = category(table)
-            return stated(table, "label") & defects[rows] & ~normal[rows]
-
-        labels = DrawnRows.of(dataset, said).counts() > 0
-        drawn = DrawnRows.of(dataset, objects)
+        labels = DrawnRows.of(dataset, of_kind("label")).counts() > 0
+        drawn = DrawnRows.of(dataset, of_kind("object"))
         return cls(drawn, labels | (drawn.counts() > 0))
 
     def at(self, i: int, place: Place) -> Target:

@@ -301,6 +301,25 @@ def test_what_makes_a_sample_anomalous(truth: list[Any], anomalous: bool) -> Non
     assert table is not None and table["anomalous"].to_pylist() == [anomalous]
 
 
+@pytest.mark.parametrize("spaces", [("defect", "object"), ("object", "object"), (None, None)])
+def test_training_and_the_number_agree_on_what_is_a_defect(spaces: tuple[str, str]) -> None:
+    pytest.importorskip("torch")
+    from granum.train.dataset import to_torch
+
+    names = ["hole", "good", "Normal", "ok", "lid"]
+    categories = [rows.Category(n, space=spaces[n == "lid"]) for n in names]
+    truth: list[list[rows.Annotation]] = [[]]
+    truth += [[label(i)] for i in range(5)] + [[masked(np.eye(3), i)] for i in range(5)]
+    truth += [[masked(np.eye(3), None)]]
+    data = dataset(truth, [[heat(np.eye(3))]] * len(truth), categories)
+    table = scored(data).per_sample
+    assert table is not None
+    lid = spaces[1] == spaces[0]  # else a thing beside the space of defects
+    each = [True, False, False, False, lid]
+    assert table["anomalous"].to_pylist() == [False, *each, *each, True]
+    assert to_torch(data, "anomaly").targets.anomalous.tolist() == table["anomalous"].to_pylist()
+
+
 def test_pixels_of_defects_that_are_not_drawn_do_not_count() -> None:
     data = dataset(
         [[label(0)], [], [masked(np.eye(3))]], [[heat(np.eye(3))] for _ in range(3)], CATEGORIES

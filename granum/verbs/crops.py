@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,9 @@ def crops(
 ) -> Dataset:
     """A store of the objects of the current layer, each cut out as an embedded PNG with its label.
 
-    Sample keys are ``KEY#ANNOTATION_ID``; split and group of the image stay, so crops of one image
-    stay on one side of a split; ``attributes`` name the image (``of``) and the annotation.
+    Sample keys are ``KEY#ANNOTATION_ID``; ``attributes`` name the image (``of``) and the
+    annotation. The split of the image stays. So does its group; crops of an image without one are a
+    group of their own (kind ``image``), so that no split and no fold tears an image apart.
 
     Args:
         dataset: images at hand.
@@ -45,14 +47,17 @@ def crops(
     """
     names = dataset.category_names()
     wanted = set(names if categories is None else categories)
+    groups = _Groups(dataset)
     builder = StoreBuilder(out, overwrite=overwrite)
     try:
         for view in dataset:
             found = list(_crops(view, margin, smallest, wanted))
             if found:
-                builder.add(batch_of_rows(found))
+                number = groups.of(view)
+                builder.add(batch_of_rows([replace(crop, group=number) for crop in found]))
         finished: Dataset = builder.finish(
             categories=dataset.categories,
+            groups=rows.objects_to_table(groups.made, tables.GROUPS),
             sources=tables.empty(tables.SOURCES),
             meta=Meta(lineage=[{"operation": "crops", "margin": margin, "smallest": smallest}]),
         )
@@ -60,6 +65,31 @@ def crops(
     except BaseException:
         builder.abort()
         raise
+
+
+class _Groups:
+    """The groups that crops belong to, numbered as they come."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.known = dataset.groups
+        self.keys = set(self.known["key"].to_pylist())
+        self.made: list[rows.Group] = []
+        self.numbers: dict[int, int] = {}
+
+    def of(self, view: SampleView) -> int:
+        """The number of an image's group. Size, length and media of a video are not its crops'."""
+        row = view.row.group
+        if row is None:
+            key = view.key if view.key not in self.keys else f"{view.key}#image"
+            self.made.append(rows.Group(key, "image"))
+            return len(self.made) - 1
+        if row not in self.numbers:
+            self.numbers[row] = len(self.made)
+            (one,) = rows.groups_from_table(self.known.slice(row, 1))
+            self.made.append(
+                rows.Group(one.key, one.kind, one.source_id, attributes=one.attributes)
+            )
+        return self.numbers[row]
 
 
 def _crops(

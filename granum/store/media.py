@@ -110,7 +110,11 @@ def read_values(label_map: LabelMap, root: str | None) -> npt.NDArray[np.int64]:
 
 def read_map(label_map: LabelMap, root: str | None) -> npt.NDArray[np.bool_]:
     """The mask, shape (height, width), that a map entry means."""
-    values = read_values(label_map, root)
+    return map_mask(label_map, read_values(label_map, root))
+
+
+def map_mask(label_map: LabelMap, values: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """The pixels that a map entry means among the values of its label image."""
     if label_map.encoding == "nonzero":
         return values != 0
     if label_map.encoding == "greater":

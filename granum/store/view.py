@@ -13,7 +13,8 @@ import numpy.typing as npt
 from granum.errors import GranumError, SizeUnknownError
 from granum.schema import geometry, rows
 from granum.schema.rows import Annotation, Category, LabelMap, Sample
-from granum.store.media import image_size, media_path, open_image, read_map
+from granum.store.media import image_size, map_mask, media_path, open_image, read_values
+from granum.store.regions import leaves_below
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,6 +33,7 @@ class SampleView:
 
     def __init__(self, dataset: Dataset, index: int) -> None:
         self.dataset, self.index = dataset, index
+        self._images: dict[tuple[str, str | None], npt.NDArray[np.int64]] = {}
 
     def __repr__(self) -> str:
         return f"<granum sample {self.key!r}: {len(self.annotations)} annotations>"
@@ -121,7 +123,7 @@ class SampleView:
         """The mask of annotation ``k``, shape (height, width).
 
         Of the forms it may have, the first of RLE, map, polygons counts; an inner node of a
-        region tree, which has none, is the union of its children.
+        region tree, which has none but the map of all leaves, is the union of its children.
 
         Raises:
             GranumError: it has none.
@@ -129,16 +131,13 @@ class SampleView:
         annotation = self.annotations[k]
         if annotation.rle is not None:
             return geometry.rle_decode(annotation.rle.size, annotation.rle.counts)
+        if k in self._leaves:
+            masks = [self.mask(i) for i in self._leaves[k]]
+            return np.asarray(np.any(masks, axis=0))
         if annotation.map is not None:
             return self.read_map(annotation.map)
         if annotation.polygons is None:
-            own = annotation.annotation_id
-            parts = [
-                i for i, a in enumerate(self.annotations) if own is not None and a.parent == own
-            ]
-            if not parts:
-                raise GranumError(f"annotation {k} of {self.key!r} has no mask")
-            return np.asarray(np.any([self.mask(i) for i in parts], axis=0))
+            raise GranumError(f"annotation {k} of {self.key!r} has no mask")
         width, height = self.size
         polygons = annotation.polygons
         if self.row.unit == "relative":
@@ -149,6 +148,17 @@ class SampleView:
             ]
         return geometry.rasterize(polygons, height, width)
 
+    @cached_property
+    def _leaves(self) -> dict[int, list[int]]:
+        """For each inner node of a region tree the rows that make its mask."""
+        rows = self.annotations
+        bare = [
+            a.rle is None and a.polygons is None and (a.map is None or _is_whole(a.map))
+            for a in rows
+        ]
+        found = leaves_below([a.annotation_id for a in rows], [a.parent for a in rows], bare)
+        return {i: leaves for i, leaves in found.items() if leaves}
+
     def read_map(self, label_map: LabelMap) -> npt.NDArray[np.bool_]:
         """The pixels that an annotation's map means, shape (height, width).
 
@@ -158,10 +168,28 @@ class SampleView:
             GranumError: no row has it.
             FormatError: the map is absent or no image.
         """
-        meta = self.dataset.meta
+        return map_mask(label_map, self._values(label_map))
+
+    def draw_map(self, label_map: LabelMap) -> npt.NDArray[np.generic]:
+        """What a picture shows of a map, shape (height, width): the integers of a whole label image
+        or of a field, the mask of any other. Raises as ``read_map``."""
+        values = self._values(label_map)
+        return values if _is_whole(label_map) else map_mask(label_map, values)
+
+    def _values(self, label_map: LabelMap) -> npt.NDArray[np.int64]:
+        """The integers of a label image; one that many rows share is decoded once."""
         if label_map.path is None and label_map.bytes is None:
             label_map = replace(label_map, **self._held(label_map.digest))
-        return read_map(label_map, meta.map_root or meta.media_root)
+        if label_map.digest is None:
+            return read_values(label_map, self._map_root)
+        name = label_map.digest, label_map.encoding
+        if name not in self._images:
+            self._images[name] = read_values(label_map, self._map_root)
+        return self._images[name]
+
+    @property
+    def _map_root(self) -> str | None:
+        return self.dataset.meta.map_root or self.dataset.meta.media_root
 
     def _held(self, digest: str | None) -> dict[str, Any]:
         """Where the pixels of a shared map are."""
@@ -174,6 +202,11 @@ class SampleView:
     def to_dict(self) -> dict[str, Any]:
         """The sample's filled columns, JSON-serialisable."""
         return json.loads(json.dumps(_filled(self.row), default=_jsonable))  # type: ignore[no-any-return]
+
+
+def _is_whole(label_map: LabelMap) -> bool:
+    """Whether it means all values of a label image, and no mask."""
+    return label_map.value is None and label_map.encoding not in ("nonzero", "greater")
 
 
 def _filled(value: Any) -> Any:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from granum.annotate.storing import tree_of
+from granum.annotate.storing import tree_of, tree_rows
 from granum.errors import UnknownNameError
 from granum.schema.rows import Annotation, Rle, Sample
+from granum.store.additions import add_layer
 from granum.store.dataset import Dataset
 from granum.verbs.hierarchy import hierarchy, hierarchy_methods
-from tests.annotate.trees import picture_store, square_pool
+from tests.annotate.trees import nested_squares, picture_store, square_pool
 
 
 def test_trees_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,3 +52,25 @@ def test_methods_are_listed() -> None:
     assert {"forest", "slico_average", "watershed_volume"} <= set(hierarchy_methods())
     with pytest.raises(UnknownNameError, match="Did you mean 'slico_average'"):
         hierarchy(Dataset.from_rows([]), "slico_averages")
+
+
+def test_a_forest_of_a_layer_of_regions(tmp_path: Path) -> None:
+    """Its inner nodes are the union of their leaves, whose pixels the root's row holds."""
+    tree, samples = nested_squares(), [Sample("a", width=64, height=64), Sample("b")]
+    store = Dataset.from_rows(samples).save(tmp_path / "x.granum")
+    store = add_layer(store, "regions", [tree_rows(tree, 0, 1)], producer="by hand")
+    done = hierarchy(store, "forest", of="regions", layer="f", parameters={"dup_iou": 1.1})
+    assert (done.facts["without_mask"], done.facts["nodes"]) == (0, 9)
+    found = tree_of(done.dataset, 0)
+    assert found is not None and found.kind == "pool"
+    assert sorted(found.mask(i).tobytes() for i in range(9)) == sorted(
+        tree.mask(i).tobytes() for i in range(9)
+    )
+    # A leaf whose pixels are nowhere takes those above it along.
+    rows = tree_rows(tree, 0, 1)
+    maps = rows["map"].to_pylist()
+    maps[4] = None  # the outermost ring
+    rows = rows.set_column(rows.column_names.index("map"), "map", pa.array(maps, rows["map"].type))
+    store = add_layer(store, "torn", [rows], producer="by hand")
+    done = hierarchy(store, "forest", of="torn", layer="g", parameters={"dup_iou": 1.1})
+    assert (done.facts["without_mask"], done.facts["nodes"]) == (2, 7)

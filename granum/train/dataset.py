@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from granum.train._torch_dataset import OnError, TorchDataset, Transform
 
-__all__ = ["fingerprint_of_keys", "loader", "rows_of_split", "subset", "to_torch"]
+__all__ = ["as_size", "fingerprint_of_keys", "loader", "rows_of_split", "subset", "to_torch"]
 
 Missing = Literal["raise", "skip", "keep"]
 
@@ -34,7 +35,7 @@ def to_torch(
     dataset: Dataset,
     task: str = "detection",
     *,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, int] | int | None = None,
     split: str | None = None,
     layer: str | None = None,
     classes: Sequence[str] | Classes | None = None,
@@ -51,7 +52,8 @@ def to_torch(
     Args:
         dataset: any dataset; targets come from its current layer.
         task: ``classification``, ``detection``, ``semantic``, ``anomaly`` or ``image``.
-        size: (height, width) that images are brought to, whatever their aspect; None keeps them.
+        size: (height, width) that images are brought to, whatever their aspect; one number is a
+            square (not the shorter side, as in torchvision's ``Resize``); None keeps them.
         split: only these samples; ``index`` stays the row in ``dataset``.
         layer: the layer of the targets.
         classes: names of the classes, in the order of the labels; None: all categories that the
@@ -69,12 +71,13 @@ def to_torch(
 
     Raises:
         MissingExtraError: torch is not installed, or the decoder.
-        UsageError: no such task, nothing to learn from, or samples without a target.
+        UsageError: no such task or size, nothing to learn from, or samples without a target.
         UnknownNameError: no such split, layer or class.
     """
     from granum.train._torch_dataset import TorchDataset
 
     decoder_named(decoder)
+    both = None if size is None else as_size(size)
     seen = dataset if layer is None else dataset.layer(layer)
     if not isinstance(classes, Classes):
         classes = classes_of(seen, task, classes, label_from=label_from)
@@ -97,7 +100,7 @@ def to_torch(
         rows=rows,
         classes=classes,
         fingerprint="",
-        size=size,
+        size=both,
         transform=transform,
         on_error=on_error,
         decoder=decoder,
@@ -105,6 +108,22 @@ def to_torch(
         left_out=left_out,
     )
     return subset(made, rows[known] if missing == "skip" else rows)
+
+
+def as_size(size: tuple[int, int] | int) -> tuple[int, int]:
+    """(height, width); one number is a square.
+
+    Raises:
+        UsageError: it is neither, or below 1.
+    """
+    both = (size, size) if isinstance(size, int | np.integer) else size
+    try:
+        height, width = (operator.index(n) for n in both)
+    except (TypeError, ValueError):
+        height = width = 0
+    if min(height, width) < 1:
+        raise UsageError(f"size is {size!r}; it must be (height, width) or one number, at least 1")
+    return height, width
 
 
 def subset(dataset: TorchDataset, rows: npt.ArrayLike, **changes: Any) -> TorchDataset:

@@ -19,7 +19,7 @@ from granum.store.dataset import Dataset
 from granum.train._trainer_config import Config
 from granum.train._trainer_data import Data, units
 from granum.train.base import Hook
-from granum.train.dataset import rows_of_split
+from granum.train.dataset import as_size, rows_of_split
 from granum.train.order import keyed_number
 
 if TYPE_CHECKING:
@@ -81,12 +81,11 @@ def out_of_fold(
     if "probabilities" not in {f.name for f in fields(hook)}:  # type: ignore[arg-type]
         raise UsageError(f"hook {hook.name} gives no probability of each class")
     telling = replace(hook, probabilities=True)  # type: ignore[type-var]
-    both = (size, size) if isinstance(size, int) else size
     config = Config(
         epochs=epochs, steps=steps, batch_size=batch_size, lr=lr, seed=seed, workers=workers,
-        size=both, schedule="constant", warmup=0, clip=None, amp=False, flip=flip, jitter=jitter,
-        drop_last=False, save_every=None, evaluate_every=1, log_every=10, log_samples=False,
-        on_error="raise", decoder="auto",
+        size=as_size(size), schedule="constant", warmup=0, clip=None, amp=False, flip=flip,
+        jitter=jitter, drop_last=False, save_every=None, evaluate_every=1, log_every=10,
+        log_samples=False, on_error="raise", decoder="auto",
     )  # fmt: skip
     rows = np.arange(len(dataset)) if split is None else rows_of_split(dataset, split)
     first = Data.of(

@@ -15,7 +15,7 @@ from granum.train._trainer_config import Config, Schedule
 from granum.train._trainer_data import Data
 from granum.train._trainer_work import Run, Work
 from granum.train.base import Hook
-from granum.train.dataset import rows_of_split
+from granum.train.dataset import as_size, rows_of_split
 
 if TYPE_CHECKING:
     import torch
@@ -119,11 +119,10 @@ def train(
         SampleError: an image cannot be read.
     """
     require_torch()
-    both = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
     config = Config(
         epochs=epochs, steps=steps, batch_size=batch_size, lr=lr, seed=seed, workers=workers,
-        size=both, schedule=schedule, warmup=warmup, clip=clip, amp=amp, flip=flip, jitter=jitter,
-        drop_last=drop_last, save_every=save_every, evaluate_every=evaluate_every,
+        size=as_size(size), schedule=schedule, warmup=warmup, clip=clip, amp=amp, flip=flip,
+        jitter=jitter, drop_last=drop_last, save_every=save_every, evaluate_every=evaluate_every,
         log_every=log_every, log_samples=log_samples, on_error=on_error, decoder=decoder,
     )  # fmt: skip
     folder = Path(out)

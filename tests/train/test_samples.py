@@ -189,6 +189,16 @@ def test_ignored_rows_are_ignored_pixels() -> None:
     assert (mask == 0).sum() == 12 and mask[1, 1] == 255
 
 
+def test_one_number_is_a_square() -> None:
+    ds = one(thing(bbox=(4.0, 2, 8, 4)))
+    both, single = to_torch(ds, size=(30, 30))[0], to_torch(ds, size=30)[0]
+    assert single["image"].shape == (3, 30, 30)
+    assert torch.equal(single["boxes"], both["boxes"])
+    for wrong in (0, -1, (30,), (30, 0), (1, 2, 3), "30", 2.5):
+        with pytest.raises(UsageError, match="size is"):
+            to_torch(ds, size=wrong)  # type: ignore[arg-type]
+
+
 def test_anomaly_is_any_defect() -> None:
     square = [[[0.0, 0, 4, 0, 4, 4, 0, 4]]]
     bad = sample(thing(0, polygons=square), key="bad")

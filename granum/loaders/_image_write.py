@@ -20,6 +20,7 @@ from granum.loaders._hf_project import write_groups
 from granum.loaders._hf_write import record_schema, records
 from granum.loaders._image_tree import METADATA, OWN_FILE, is_image
 from granum.loaders._metadata_write import MetadataWriter
+from granum.loaders._paths import Names
 from granum.loaders.base import image_name
 from granum.schema.losses import BOOKKEEPING
 from granum.schema.tables import column
@@ -186,30 +187,8 @@ def write_classes(dataset: Dataset, out: Out, fit: ClassFolders) -> None:
 # ---------------------------------------------------------------------- metadata
 
 
-class _Names:
-    """Paths of files of which none is taken twice, nor is a folder."""
-
-    def __init__(self) -> None:
-        self._files: set[str] = {OWN_FILE}
-        self._folders: set[str] = {OWN_FOLDER}
-
-    def __call__(self, wanted: str) -> str:
-        *folders, name = wanted.split("/")
-        before = ""
-        for folder in folders:
-            path, n = before + folder, 1
-            while path in self._files:
-                n += 1
-                path = f"{before}{folder}-{n}"
-            self._folders.add(path)
-            before = f"{path}/"
-        stem, dot, suffix = name.rpartition(".")
-        path, n = before + name, 1
-        while path in self._files or path in self._folders:
-            n += 1
-            path = f"{before}{stem}-{n}.{suffix}" if dot else f"{before}{name}-{n}"
-        self._files.add(path)
-        return path
+def _own_names() -> Names:
+    return Names([OWN_FILE], [OWN_FOLDER])
 
 
 def _suffix(media: dict[str, object] | None) -> str:
@@ -233,7 +212,7 @@ def split_folders(dataset: Dataset) -> dict[str | None, str]:
         for batch in dataset.iter_batches()
         for s in column(batch.samples, "split").cast(pa.string()).unique().to_pylist()
     ) or {None: None}
-    names, out = _Names(), dict[str | None, str]()
+    names, out = _own_names(), dict[str | None, str]()
     for name in METADATA:
         names(name)
     for split in found:
@@ -247,7 +226,7 @@ def split_folders(dataset: Dataset) -> dict[str | None, str]:
 
 def file_names(dataset: Dataset, folders: dict[str | None, str]) -> list[list[str]]:
     """Where each image goes: its key as a path, in the folder of its split; batch by batch."""
-    names = _Names()
+    names = _own_names()
     for folder in folders.values():
         for name in METADATA:
             names(f"{folder}/{name}" if folder else name)

@@ -10,15 +10,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from granum.loaders._units import in_pixels
 from granum.loaders._voc_names import file_name, stem
 from granum.loaders._voc_tree import CLASS, OBJECT
 from granum.loaders.base import blank, keep_columns
-from granum.loaders.writing import with_sizes
-from granum.schema import geometry, tables
+from granum.schema import geometry
 from granum.schema.tables import column, with_column
-from granum.schema.units import convert_units, is_relative
 from granum.store.dataset import Dataset
-from granum.store.parts import Batch, Part
+from granum.store.parts import Batch
 
 __all__ = ["map_file", "project"]
 
@@ -39,7 +38,7 @@ def project(batch: Batch, dataset: Dataset, keeps: frozenset[str]) -> Batch:
     Raises:
         SizeUnknownError: relative coordinates of images whose size is nowhere told.
     """
-    batch = _in_pixels(batch, dataset)
+    batch = in_pixels(batch, dataset)
     table = batch.annotations
     kinds = column(table, "kind").cast(pa.string())
     here = pc.and_(
@@ -54,31 +53,6 @@ def project(batch: Batch, dataset: Dataset, keeps: frozenset[str]) -> Batch:
     kept = keep_columns(Batch(batch.samples, table, batch.start), keeps | {"mask"})
     dropped = [n for n in ("polygons", "rle") if n in kept.annotations.column_names]
     return Batch(kept.samples, kept.annotations.drop_columns(dropped), batch.start)
-
-
-def _in_pixels(batch: Batch, dataset: Dataset) -> Batch:
-    relative = is_relative(batch.samples)
-    if not relative.any():
-        return batch
-    samples, rows = batch.samples, batch.samples.num_rows
-    unknown = np.asarray(pc.or_(*(column(samples, n).is_null() for n in ("width", "height"))))
-    if (relative & unknown).any():
-        part = Part(0, rows, lambda: samples, lambda _: tables.empty(tables.ANNOTATIONS))
-        alone = Dataset([part], meta=dataset.meta)
-        asked = with_sizes(alone.select(np.flatnonzero(relative & unknown)))
-        for name in ("width", "height"):
-            values = np.asarray(column(samples, name).fill_null(-1), np.int64).copy()
-            values[relative & unknown] = np.asarray(asked.samples([name])[name])
-            samples = with_column(samples, name, pa.array(values, pa.int32(), mask=values < 0))
-    sizes = [np.asarray(column(samples, n).fill_null(1), np.float64) for n in ("width", "height")]
-    factors = np.where(relative[:, None], np.column_stack(sizes), 1.0)
-    at = _samples(batch.annotations, batch.start) - batch.start
-    unit = pa.array(["pixel"] * rows, pa.string()).dictionary_encode()
-    return Batch(
-        with_column(samples, "unit", unit.cast(tables.SAMPLES.field("unit").type)),
-        convert_units(batch.annotations, at, factors),
-        batch.start,
-    )
 
 
 def _samples(table: pa.Table, start: int) -> Ints:

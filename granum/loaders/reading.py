@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from granum.errors import AmbiguousFormatError, FindingsError, FormatError, UsageError
+from granum.loaders._notes import FILE as NOTES
+from granum.loaders._notes import noted_format
 from granum.loaders.base import Format, Intake, formats, options_of
 from granum.loaders.checks import check_batch
 from granum.schema import rows, tables
@@ -23,8 +25,12 @@ ROWS_PER_BATCH = 2048
 
 
 def sniff(path: str | Path) -> dict[str, str]:
-    """Formats that recognise ``path``, and why each does."""
+    """Formats that recognise ``path``, and why each does. A tree whose writer noted its format
+    is of that one alone."""
     root = Path(path)
+    own = noted_format(root)
+    if own is not None and own in formats:
+        return {own: f"{NOTES} says so"}
     found = {}
     for name in formats:
         format_ = formats[name]

@@ -1,23 +1,19 @@
-"""The tests that every format runs, built-in or plug-in: inherit ``FormatSuite``."""
+"""The tests that every format runs, built-in or plug-in: inherit ``FormatSuite``, or
+``ReaderSuite`` where it is only read."""
 
 from __future__ import annotations
 
-import json
-import random
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any
 
 from granum.errors import ExistsError, GranumError, MissingExtraError, UsageError
-from granum.loaders.base import Format, formats
 from granum.loaders.reading import sniff
-from granum.loaders.writing import account, write_dataset
+from granum.loaders.writing import account
 from granum.schema import tables
-from granum.schema.findings import OnError
-from granum.schema.losses import KINDS, NAMES, LossReport
+from granum.schema.losses import NAMES
 from granum.store.dataset import Dataset
 from granum.store.out import Out
+from granum.testing.bench import Bench, Keeps, tree
 from granum.testing.junk import CORRUPTIONS, junk
 from granum.testing.keep import read_back, refuse_or_keep
 from granum.testing.media import with_maps, with_media
@@ -26,142 +22,13 @@ from granum.testing.strategies import datasets, datasets_of
 
 try:
     import pytest
-    from hypothesis import HealthCheck, Phase, given, settings
 except ImportError as error:  # pragma: no cover (there is nothing to test it with)
-    raise MissingExtraError("granum.testing.suite", "dev", "pytest and hypothesis") from error
+    raise MissingExtraError("granum.testing.suite", "dev", "pytest") from error
 
-__all__ = ["FormatSuite", "Keeps", "refuse_or_keep"]
-
-
-@dataclass(frozen=True)
-class Keeps:
-    """Something that a format must keep, so that it does not pass by refusing.
-
-    Attributes:
-        columns: names that must survive together (as in ``Format.keeps``; ``table.column`` where
-            only one table's).
-        kinds: kinds of annotations.
-        options: options of the writer.
-        limits: further arguments of ``datasets``, for the format's finer limits.
-    """
-
-    columns: Collection[str]
-    kinds: Collection[str] = ("object",)
-    options: Mapping[str, Any] = field(default_factory=dict)
-    limits: Mapping[str, Any] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return "+".join([*self.kinds, *self.columns])
+__all__ = ["FormatSuite", "Keeps", "ReaderSuite", "refuse_or_keep"]
 
 
-class _Bench:
-    """What the tests of a format share; its attributes are explained at ``FormatSuite``."""
-
-    name: ClassVar[str]
-    least: ClassVar[Sequence[Keeps]] = ()
-    write_options: ClassVar[Mapping[str, Any]] = {}
-    read_options: ClassVar[Mapping[str, Any]] = {}
-    target: ClassVar[str] = "out"
-    media: ClassVar[str | None] = None
-    examples: ClassVar[int] = 25
-    shrink: ClassVar[bool] = False
-
-    @property
-    def format(self) -> Format:
-        return formats[self.name]()
-
-    def example(self, folder: Path) -> Dataset:
-        """A small dataset that the format writes."""
-        needed = self.least[0] if self.least else Keeps(self.format.keeps, KINDS)
-        key = f"{type(self).__module__}.{type(self).__qualname__}"
-        if key not in _EXAMPLES:
-            limits = {"min_samples": 2, "max_samples": 3, **needed.limits}
-            _EXAMPLES[key] = _first(self.ordinary(needed, limits))
-        return self.placed(_EXAMPLES[key], folder)
-
-    def ordinary(self, needed: Keeps, limits: Mapping[str, Any]) -> Any:
-        """A strategy for usual datasets of what is needed."""
-        columns = {*needed.columns, *needed.kinds}
-        return datasets(columns, needed.kinds, **{"plain": True, **limits})
-
-    def placed(self, dataset: Dataset, folder: Path) -> Dataset:
-        """``dataset`` with the images and label maps that writing may need."""
-        return with_media(with_maps(dataset, folder / "maps"), folder / "media")
-
-    def write(
-        self,
-        dataset: Dataset,
-        target: Path,
-        *,
-        allow_loss: Collection[str] = ("all",),
-        overwrite: bool = False,
-        dry_run: bool = False,
-        media: str | None = None,
-        **options: Any,
-    ) -> LossReport:
-        media = media or self.media or ("copy" if self.format.media_is_data else "none")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        given = {**self.write_options, **(self.least[0].options if self.least else {}), **options}
-        return write_dataset(
-            dataset,
-            target,
-            self.name,
-            allow_loss=allow_loss,
-            media=media,
-            overwrite=overwrite,
-            dry_run=dry_run,
-            options=given,
-        )
-
-    def read(self, path: Path, on_error: OnError = "fail") -> Dataset:
-        return read_back(self.name, path, self.read_options, on_error)
-
-    def check(
-        self, dataset: Dataset, folder: Path, must_keep: bool = False, **options: Any
-    ) -> bool:
-        """``refuse_or_keep`` with this suite's options."""
-        return refuse_or_keep(
-            self.name,
-            dataset,
-            folder,
-            must_keep=must_keep,
-            read_options=self.read_options,
-            **{"target": self.target, "media": self.media, **self.write_options, **options},
-        )
-
-    def drawn(self, test: Callable[[Dataset], None], strategy: Any, share: int = 1) -> None:
-        """Run ``test`` on datasets of ``strategy``; the same ones every time.
-
-        ``share``: how many such tests share the number of examples.
-        """
-        phases = [Phase.generate, *([Phase.shrink] if self.shrink else [])]
-        configured = settings(
-            derandomize=True,
-            max_examples=max(8, self.examples // share),
-            deadline=None,
-            database=None,
-            phases=phases,
-            report_multiple_bugs=False,
-            suppress_health_check=list(HealthCheck),
-        )
-        drawn: Any = given
-        configured(drawn(strategy)(test))()
-
-    def survives(self, target: Path, policy: OnError, title: str) -> None:
-        try:
-            dataset = self.read(target, policy)
-            for name in dataset.meta.layers:
-                dataset.annotations(layer=name)
-        except GranumError as error:
-            assert str(error), title
-            json.dumps(error.details())
-        except Exception as error:
-            raise AssertionError(
-                f"{title}, under {policy}: {type(error).__name__}: {error}"
-            ) from error
-
-
-class FormatSuite(_Bench):
+class FormatSuite(Bench):
     """Inherit, set ``name``, and pytest runs the suite on your format.
 
     Attributes:
@@ -322,43 +189,50 @@ class FormatSuite(_Bench):
         """A damaged file is a finding or a ``GranumError``, under every policy."""
         target = tmp_path / "w" / self.target
         self.write(self.example(tmp_path), target)
-        everything = sorted(p for p in [target, *target.rglob("*")] if p.is_file())
-        chosen = random.Random(0).sample(everything, min(8, len(everything)))
-        for path in sorted(chosen):
-            content = path.read_bytes()
-            for damaged in CORRUPTIONS[how](content):
-                path.unlink()
-                if damaged is not None:
-                    path.write_bytes(damaged)
-                for policy in get_args(OnError):
-                    self.survives(target, policy, f"{path.name} {how}")
-                path.write_bytes(content)
+        self.damaged(target, how)
 
 
-_EXAMPLES: dict[str, Dataset] = {}
+class ReaderSuite(Bench):
+    """For formats that are only read: inherit, set ``name``, and override ``make``.
 
+    Attributes:
+        name: the registered name.
+        read_options: options for every reading.
+    """
 
-def tree(folder: Path) -> dict[str, bytes]:
-    """Files below ``folder`` and what is in them; a link counts by its target's content."""
-    found = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
-    return {p.relative_to(folder.parent).as_posix(): p.read_bytes() for p in found}
+    def make(self, folder: Path) -> Path:
+        """A small tree of the format below ``folder``, typed from its specification; returns what
+        is to be read. It must not be made by a writer of ours."""
+        raise NotImplementedError
 
+    def test_reads_something(self, tmp_path: Path) -> None:
+        """There are samples, nothing is found wrong, and only what is in ``keeps`` is filled."""
+        dataset = self.read(self.make(tmp_path))
+        assert len(dataset)
+        kinds = dataset.annotations(["kind"])["kind"].unique().to_pylist()
+        assert {*kinds} <= self.format.keeps, kinds
 
-def _first(strategy: Any) -> Dataset:
-    """A dataset of ``strategy`` with annotations; the same one every time."""
-    found: list[Dataset] = []
+    def test_keeps_are_known(self) -> None:
+        """``keeps`` speaks of names that there are."""
+        assert self.format.keeps <= NAMES
+        assert not self.format.writes(), "a format that writes runs FormatSuite"
 
-    @settings(
-        derandomize=True,
-        max_examples=10,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(strategy)
-    def look(dataset: Dataset) -> None:
-        found.append(dataset)
+    def test_sniffs_its_own(self, tmp_path: Path) -> None:
+        found = sniff(self.make(tmp_path))
+        assert list(found) == [self.name], found
+        assert found[self.name]
 
-    look()
-    return max(found, key=lambda d: (min(d.num_annotations, 5), len(d)))
+    @pytest.mark.parametrize("what", list(junk()))
+    def test_sniffs_no_junk(self, tmp_path: Path, what: str) -> None:
+        make, is_data = junk()[what]
+        why = self.format.sniff(make(tmp_path))
+        assert why is None or (is_data and isinstance(why, str)), why
+
+    def test_refuses_unknown_options(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="no_such_option"):
+            read_back(self.name, self.make(tmp_path), {"no_such_option": 1})
+
+    @pytest.mark.parametrize("how", list(CORRUPTIONS))
+    def test_malformed_files_are_told(self, tmp_path: Path, how: str) -> None:
+        """A damaged file is a finding or a ``GranumError``, under every policy."""
+        self.damaged(self.make(tmp_path), how)

@@ -1,0 +1,116 @@
+"""Paths of files in a tree: each taken once, and short looks into folders for ``sniff``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from granum.loaders.base import image_name
+
+__all__ = ["Names", "first_file", "folders_in", "names_in", "split_suffix", "unique_paths"]
+
+
+class Names:
+    """Paths of files of which none is taken twice, nor is a folder.
+
+    Args:
+        files: paths of files that are taken already.
+        folders: paths of folders that are.
+    """
+
+    def __init__(self, files: Iterable[str] = (), folders: Iterable[str] = ()) -> None:
+        self._files, self._folders = set(files), set(folders)
+
+    def __call__(self, wanted: str) -> str:
+        """``wanted``, or a path like it that is free; it is taken then."""
+        *folders, name = wanted.split("/")
+        before = ""
+        for folder in folders:
+            path, n = before + folder, 1
+            while path in self._files:
+                n += 1
+                path = f"{before}{folder}-{n}"
+            self._folders.add(path)
+            before = f"{path}/"
+        stem, dot, suffix = name.rpartition(".")
+        path, n = before + name, 1
+        while path in self._files or path in self._folders:
+            n += 1
+            path = f"{before}{stem}-{n}.{suffix}" if dot else f"{before}{name}-{n}"
+        self._files.add(path)
+        return path
+
+
+def unique_paths(
+    keys: Iterable[str], folder: str = "", *, flat: bool = False, stems: bool = False
+) -> list[str]:
+    """Where the image of each key goes.
+
+    Args:
+        keys: of samples.
+        folder: what they go below.
+        flat: no folders below it; ``/`` becomes ``_``.
+        stems: no two differ in their suffix only, so that label files can go by the stem.
+    """
+    names, taken, out = Names(), Names(), []
+    for key in keys:
+        path = "".join("_" if ord(c) < 32 else c for c in image_name(key))
+        if flat:
+            path = path.replace("/", "_")
+        if folder:
+            path = f"{folder}/{path}"
+        if stems:
+            head, suffix = split_suffix(path)
+            path = taken(head) + suffix
+        out.append(names(path))
+    return out
+
+
+def split_suffix(path: str) -> tuple[str, str]:
+    """A path before its last suffix, and the suffix with its dot (empty where it has none)."""
+    name = path.rpartition("/")[2]
+    dot = name.rfind(".")
+    return (path, "") if dot <= 0 else (path[: dot - len(name)], name[dot:])
+
+
+def names_in(folder: Path, limit: int = 1000) -> list[str]:
+    """Names of what lies in a folder, at most ``limit`` of them, sorted; nothing where it is
+    none. Never raises."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(e.name for e in islice(entries, limit))
+    except (OSError, ValueError):
+        return []
+
+
+def folders_in(folder: Path, limit: int = 1000) -> list[str]:
+    """Names of the folders in a folder, as ``names_in``."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(e.name for e in islice(entries, limit) if e.is_dir())
+    except (OSError, ValueError):
+        return []
+
+
+def first_file(folder: Path, suffixes: Iterable[str], limit: int = 200) -> Path | None:
+    """A file with one of ``suffixes`` (lower case) below a folder; looks at ``limit`` entries,
+    those near the root first. Never raises."""
+    wanted = tuple(suffixes)
+    waiting: list[Path] = [folder]
+
+    def entries() -> Iterator[os.DirEntry[str]]:
+        while waiting:
+            try:
+                with os.scandir(waiting.pop(0)) as found:
+                    yield from sorted(found, key=lambda e: e.name)
+            except (OSError, ValueError):
+                continue
+
+    for entry in islice(entries(), limit):
+        if entry.is_dir() and not entry.is_symlink():
+            waiting.append(Path(entry.path))
+        elif entry.name.lower().endswith(wanted) and entry.is_file():
+            return Path(entry.path)
+    return None

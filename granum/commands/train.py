@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from typing import TYPE_CHECKING
 
 from granum.commands._common import Outcome, add_settings, settings
+
+if TYPE_CHECKING:
+    from granum.train.progress import Epoch
 
 __all__ = ["flags", "run"]
 
@@ -43,6 +48,7 @@ def flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("--no-write-back", action="store_true")
     p.add_argument("--on-error", choices=("raise", "skip", "replace"), default="raise")
     p.add_argument("--images", metavar="DIR", help="where the images are now, if they moved")
+    p.add_argument("--no-progress", action="store_true", help="no line per epoch on stderr")
     add_settings(p, "hook")
 
 
@@ -53,6 +59,9 @@ def run(a: argparse.Namespace) -> Outcome:
 
     def split(name: str) -> str | None:
         return None if name == "none" else name
+
+    def told(epoch: Epoch) -> None:
+        print(epoch.text(), file=sys.stderr, flush=True)
 
     done = train(
         read(a.source, images=a.images),
@@ -82,8 +91,11 @@ def run(a: argparse.Namespace) -> Outcome:
         resume=a.resume,
         write_back=not a.no_write_back,
         on_error=a.on_error,
+        on_epoch=None if a.no_progress else told,
     )
     lines = [f"run {done.name} in {done.out}"]
+    loss = "undefined" if done.loss is None else f"{done.loss:.4f}"
+    lines.append(f"  {'loss (training)':<24}{loss}")
     for name, value in done.metrics.items():
         lines.append(f"  {name:<24}{'undefined' if value is None else f'{value:.4f}'}")
     return done.record, "\n".join(lines), 0

@@ -21,6 +21,7 @@ from granum.train._trainer_state import Journal
 from granum.train.base import Hook
 from granum.train.dataset import loader
 from granum.train.order import Order, keyed_number
+from granum.train.progress import Epoch
 
 if TYPE_CHECKING:
     import torch
@@ -53,10 +54,11 @@ class Fit:
     Attributes:
         validate: called every ``evaluate_every`` epochs and at the end; its best weights are kept.
         journal: where to log and save; None: nowhere.
+        on_epoch: called by the first rank at the end of each epoch, one cut short included.
         seen: the loss of each training sample in each epoch, shape (epochs, samples); NaN where it
             was not seen.
         step: steps done.
-        best: the best score so far.
+        validation: the last score; ``best``: the best one so far.
     """
 
     hook: Hook
@@ -68,7 +70,9 @@ class Fit:
     validate: Validate | None = None
     journal: Journal | None = None
     progress: Callable[[int, int, float], None] | None = None
+    on_epoch: Callable[[Epoch], None] | None = None
     step: int = 0
+    validation: Score | None = None
     best: Score | None = None
     prepared: dict[str, Any] = field(default_factory=dict)
     faulty: set[int] = field(default_factory=set)
@@ -119,7 +123,24 @@ class Fit:
             every = self.config.save_every
             if done or ended or (every is not None and self.step % every == 0):
                 self.save()
+            if self.on_epoch and self.ranks.first and (done or ended):
+                self.on_epoch(self.last())
         torch.manual_seed(keyed_number(self.config.seed, "end") >> 1)
+
+    def last(self) -> Epoch:
+        """The epoch of the last step done, after ``save``."""
+        import torch
+
+        number = max(self.step - 1, 0) // self.order.steps
+        loss = float(torch.nanmean(self.seen[number]))
+        rate = self.config.rate(max(self.step - 1, 0), self.total) * self.base_rates[0]
+        judged = self.validation
+        if judged is not None and judged["step"] != self.step:
+            judged = None
+        return Epoch(
+            number + 1, self.epochs, self.step, self.total,
+            loss if math.isfinite(loss) else None, rate, judged,
+        )  # fmt: skip
 
     def _due(self) -> bool:
         return (self.step // self.order.steps) % self.config.evaluate_every == 0
@@ -203,7 +224,7 @@ class Fit:
 
     def _validated(self, validate: Validate) -> None:
         self.ranks.same(self.model)
-        score = {"step": self.step, **validate()}
+        self.validation = score = {"step": self.step, **validate()}
         if self.journal:
             self.journal.log([{"validation": score}])
         if self.best is None or tuple(score["rank"]) > tuple(self.best["rank"]):
@@ -214,9 +235,9 @@ class Fit:
     def save(self) -> None:
         """A checkpoint of this step."""
         self._flush()
+        self.seen = self.ranks.known(self.seen)
         if self.journal is None:
             return
-        self.seen = self.ranks.known(self.seen)
         self.journal.save(
             {
                 "model": self.model.state_dict(),

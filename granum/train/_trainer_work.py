@@ -19,6 +19,7 @@ from granum.train._trainer_data import Data
 from granum.train._trainer_record import code, environment
 from granum.train.base import Hook
 from granum.train.order import keyed_number
+from granum.train.progress import Epoch
 
 if TYPE_CHECKING:
     import torch
@@ -53,6 +54,12 @@ class Run:
         evaluation = self.record["evaluation"]
         return {} if evaluation is None else dict(evaluation["values"])
 
+    @property
+    def loss(self) -> float | None:
+        """The mean loss of the training samples in the last epoch."""
+        last: float | None = self.record["last"]["loss"]
+        return last
+
 
 def made_model(hook: Hook, data: Data, seed: int, device: torch.device) -> torch.nn.Module:
     """Fresh weights that depend on the seed only."""
@@ -75,6 +82,7 @@ class Work:
     device: torch.device
     evaluate: bool
     progress: Callable[[int, int, float], None] | None
+    on_epoch: Callable[[Epoch], None] | None = None
 
     def done(self, resume: bool, target: Dataset | None, splits: dict[str, str | None]) -> Run:
         """Train, judge, record, write back to ``target``."""
@@ -111,6 +119,7 @@ class Work:
         return {"name": hook.name, "version": hook.version, "parameters": hook.parameters()}
 
     def _record(self, fit: Fit, found: Found, splits: dict[str, str | None]) -> dict[str, Any]:
+        last = fit.last()
         return {
             "name": self.name,
             "hook": {**self._hook(), "prepared": fit.prepared},
@@ -118,6 +127,7 @@ class Work:
             "config": self.config.deciding(),
             "steps": fit.step,
             "epochs": fit.epochs,
+            "last": {"loss": last.loss, "lr": last.lr},
             "best": fit.best,
             "evaluation": self._official(found) if self._judged() else None,
             "faulty": sorted(fit.faulty | found.faulty),
@@ -150,7 +160,7 @@ class Work:
         validate = (lambda: self._validated(model)) if self.data.val is not None else None
         fit = Fit(
             self.hook, model, self.data, self.config, self.ranks, self.device, validate, journal,
-            self.progress, prepared=prepared,
+            self.progress, self.on_epoch, prepared=prepared,
         )  # fmt: skip
         if known is not None:
             fit.restore(known)

@@ -16,6 +16,7 @@ from granum.train._trainer_data import Data
 from granum.train._trainer_work import Run, Work
 from granum.train.base import Hook
 from granum.train.dataset import as_size, rows_of_split
+from granum.train.progress import Epoch
 
 if TYPE_CHECKING:
     import torch
@@ -64,6 +65,7 @@ def train(
     decoder: str = "auto",
     threads: int | None = None,
     progress: Callable[[int, int, float], None] | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Run:
     """Train a hook, on a CPU, a GPU, or several processes (torchrun).
 
@@ -108,6 +110,8 @@ def train(
         on_error: of images that cannot be read: ``raise``, ``skip``, ``replace``.
         threads: of torch, on a CPU; equal threads give equal bits.
         progress: called with (steps done, all steps, loss).
+        on_epoch: called at the end of each epoch (in the first process) with what it gave: loss,
+            learning rate, validation.
 
     Raises:
         UsageError: training and validation overlap; options that cannot be meant; nothing to
@@ -144,7 +148,7 @@ def train(
         held_out=held_out,
     )
     with settled(device, threads) as (ranks, place):
-        work = Work(named, folder, hook, config, data, ranks, place, evaluate, progress)
+        work = Work(named, folder, hook, config, data, ranks, place, evaluate, progress, on_epoch)
         written = target if write_back else None
         return work.done(resume, written, {"train": train_split, "val": val_split})
 

@@ -14,6 +14,7 @@ from granum.schema.fields import field_from_map  # noqa: E402
 from granum.store.dataset import Dataset  # noqa: E402
 from granum.synthetic import generate  # noqa: E402
 from granum.train.base import hooks  # noqa: E402
+from granum.train.progress import Epoch  # noqa: E402
 from granum.train.trainer import Run, train  # noqa: E402
 
 
@@ -35,7 +36,12 @@ def _trained(store: Path, out: Path, hook: Any, **options: Any) -> Run:
     import granum
 
     settings: dict[str, Any] = {"steps": 6, "batch_size": 4, "size": 64, "threads": 1}
-    return train(granum.open(store), hook, out=out / hook.name, **{**settings, **options})
+    epochs: list[Epoch] = []
+    settings["on_epoch"] = epochs.append
+    run = train(granum.open(store), hook, out=out / hook.name, **{**settings, **options})
+    assert [e.number for e in epochs] == list(range(1, run.record["epochs"] + 1))
+    assert run.loss is not None and run.loss == epochs[-1].loss and math.isfinite(run.loss)
+    return run
 
 
 def _rows(run: Run) -> list[Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import numpy as np
 import pytest
 
 import granum
+from granum.cli import main
 from granum.errors import ConflictError, GranumError, UnknownNameError, UsageError
 from granum.schema import rows
 from granum.store.additions import save_view
 from granum.store.dataset import Dataset
 from granum.train.base import Facts
+from granum.train.progress import Epoch
 from granum.verbs.training import train as train_verb
 from tests.train.runs import PLAN
 from tests.train.tiny import CLASSES, Linear, labelled, picture, png, stored
@@ -66,6 +69,57 @@ def test_it_learns_and_writes_back(tmp_path: Path) -> None:
     guessed = [v.annotations[0].category for v in layer]
     assert np.mean([g == i % 2 for i, g in enumerate(guessed)]) > 0.8
     assert run.dataset.layer("run").num_annotations == len(ds)
+
+
+def test_each_epoch_is_told(tmp_path: Path) -> None:
+    epochs: list[Epoch] = []
+    plan = {**FAST, "epochs": None, "steps": 8, "evaluate_every": 2, "write_back": False}
+    plan |= {"schedule": "cosine", "warmup": 0}
+    run = train(labelled(24), Linear(), out=tmp_path / "run", on_epoch=epochs.append, **plan)
+    log = [json.loads(x) for x in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    steps = [x for x in log if "loss" in x]
+    assert [(e.number, e.epochs, e.step, e.steps) for e in epochs] == [(1, 2, 6, 8), (2, 2, 8, 8)]
+    for e in epochs:
+        mine = [x for x in steps if x["epoch"] == e.number - 1]
+        assert e.loss == pytest.approx(np.mean([x["loss"] for x in mine]), rel=1e-5)
+        assert e.lr == mine[-1]["lr"]
+    assert epochs[0].validation is None and "validation" not in epochs[0].text()
+    assert epochs[1].validation == run.record["history"][-1]
+    assert run.loss == epochs[1].loss and run.record["last"] == {
+        "loss": run.loss,
+        "lr": epochs[1].lr,
+    }
+    again: list[Epoch] = []
+    more = train(labelled(24), Linear(), out=tmp_path / "run", on_epoch=again.append, resume=True,
+                 **plan)  # fmt: skip
+    assert again == [] and more.loss == run.loss  # nothing is left to do
+
+
+def test_an_epoch_in_one_line() -> None:
+    epoch = Epoch(2, 3, 20, 30, 0.25, 1e-3, None)
+    assert epoch.text() == "epoch 2/3  step 20/30  loss 0.25  lr 0.001"
+    judged = replace(epoch, loss=None, validation={"loss": 0.5})
+    assert judged.text().endswith("loss undefined  lr 0.001  validation loss 0.5")
+    scored = replace(epoch, validation={"loss": 0.5, "values": {"AP": None, "AP50": 0.1}})
+    assert scored.text().endswith("validation AP undefined")
+
+
+@pytest.mark.parametrize("hook", ["classifier", "rotation"])
+def test_the_command_prints_losses(
+    hook: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored(tmp_path / "s.granum")
+    words = ["train", str(tmp_path / "s.granum"), "--hook", hook, "--epochs", "2", "--size", "8"]
+    words += ["--no-write-back", "--set", "width=4", "--device", "cpu"]
+    assert main([*words, "-o", str(tmp_path / "a")]) == 0
+    out, err = capsys.readouterr()
+    assert re.findall(r"^epoch (\d)/2  step \d/4  loss [\d.]+  lr 0.001  validation loss [\d.]+$",
+                      err, re.M) == ["1", "2"]  # fmt: skip
+    record = json.loads((tmp_path / "a" / "run.json").read_text())
+    assert re.search(rf"^  loss \(training\) +{record['last']['loss']:.4f}$", out, re.M)
+    assert main([*words, "-o", str(tmp_path / "b"), "--json", "--no-progress"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["last"] == record["last"] and err == ""
 
 
 def test_the_record_says_what_was_done(tmp_path: Path) -> None:

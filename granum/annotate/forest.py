@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from granum.annotate import _parents
+from granum.annotate._rle import areas
 from granum.annotate.granularity import Owner
 from granum.annotate.tree import MaskTree
 from granum.errors import UsageError
@@ -67,12 +68,10 @@ def build_forest(
     Returns:
         The forest. Acyclic, since a parent is larger.
     """
-    from pycocotools import mask as coco_mask
-
     if not 0 < contain <= 1 or dup_iou <= 0:
         raise UsageError("contain must be in 0..1, and dup_iou above 0")
     coded = [{"size": list(size), "counts": c} for c in masks]
-    area = np.asarray(coco_mask.area(coded) if coded else [], np.int64)
+    area = areas(coded)
     given = np.full(len(masks), np.nan) if scores is None else np.asarray(scores, np.float64)
     merit = np.nan_to_num(given, nan=-np.inf)
     order = _sorted(masks, area, merit)
@@ -86,8 +85,8 @@ def build_forest(
     if clip:
         counts, kept = _clipped(counts, size, parent)
         parent, order = _without(parent, kept), order[kept]
-    areas = owner if isinstance(owner, str) else np.asarray(owner, np.float64)[order]
-    tree = MaskTree.pool(size, counts, parent, score=given[order], owner=areas)
+    whole = owner if isinstance(owner, str) else np.asarray(owner, np.float64)[order]
+    tree = MaskTree.pool(size, counts, parent, score=given[order], owner=whole)
     gone = {*range(len(masks))} - {*order.tolist(), *duplicates}
     return Forest(tree, order, duplicates, tuple(sorted(gone)))
 

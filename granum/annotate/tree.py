@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from granum.annotate import _parents
+from granum.annotate._rle import areas
 from granum.annotate.granularity import Owner, octaves, owner_areas
 from granum.errors import UsageError
 from granum.schema import geometry
@@ -141,7 +142,7 @@ class MaskTree:
         if len(up) != len(rle):
             raise UsageError(f"{len(rle)} masks and {len(up)} parents")
         coded = [{"size": list(size), "counts": c} for c in rle]
-        area = np.asarray(coco_mask.area(coded) if coded else [], np.int64)
+        area = areas(coded)
         if not area.all():
             raise UsageError(f"mask {int(np.argmin(area))} is empty")
         boxes = np.asarray(coco_mask.toBbox(coded) if coded else [], np.float64).reshape(-1, 4)

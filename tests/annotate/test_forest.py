@@ -134,3 +134,14 @@ def test_forests_in_general(seed: int, contain: float, clip: bool) -> None:
             ]
             smallest = min((int(tree.area[j]) for j in holders), default=None)
             assert (None if up < 0 else int(tree.area[up])) == smallest
+
+
+def test_more_masks_than_pycocotools_measures_at_once() -> None:
+    masks = []
+    for i in range(300):
+        mask = np.zeros((20, 20), bool)
+        mask.flat[: i + 1] = True
+        masks.append(encode_mask(mask)[1])
+    forest = build_forest(masks, (20, 20), dup_iou=1.1)
+    assert forest.tree.area.tolist() == list(range(1, 301))
+    assert forest.tree.parent.tolist() == [*range(1, 300), -1]

@@ -16,6 +16,7 @@ from granum.loaders.base import formats, options_of
 from granum.schema.tables import column
 from granum.store.dataset import Dataset
 from granum.store.disk import Store
+from granum.verbs._derived import columns_of, derived_text, views_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,8 +28,9 @@ __all__ = ["describe_formats", "gc", "info", "info_text", "show"]
 
 
 def info(dataset: Dataset) -> dict[str, Any]:
-    """Counts and facts of a dataset, JSON-serialisable: samples, splits, layers, kinds, categories,
-    filled columns, sources, roots, lineage."""
+    """Counts and facts of a dataset, JSON-serialisable: samples, splits; layers with producer,
+    kinds and filled columns; derived columns with producer and range; views, categories, sources,
+    roots, lineage."""
     layers: dict[str, Any] = {}
     for name, facts in dataset.meta.layers.items():
         kinds: Counter[str] = Counter()
@@ -73,6 +75,8 @@ def info(dataset: Dataset) -> dict[str, Any]:
             "unknown": len(dataset) - len(width),
         },
         "layers": layers,
+        "columns": columns_of(dataset),
+        "views": views_of(dataset),
         "categories": {
             "total": dataset.categories.num_rows,
             "counts": dict(sorted(dataset.counts().items(), key=lambda c: -c[1])),
@@ -102,8 +106,10 @@ def info_text(facts: dict[str, Any], categories: int = 12) -> str:
         )
     for name, layer in facts["layers"].items():
         kinds = ", ".join(f"{k} {v}" for k, v in layer["kinds"].items())
-        lines.append(f"layer {name}: {layer['annotations']} annotations ({kinds})")
-        lines.append("  columns: " + ", ".join(f"{k} {v}" for k, v in layer["columns"].items()))
+        lines.append(f"layer {name}: {layer['annotations']} annotations ({kinds}){_origin(layer)}")
+        stored = {k: v for k, v in layer["columns"].items() if not k.startswith("col.")}
+        lines.append("  columns: " + ", ".join(f"{k} {v}" for k, v in stored.items()))
+    lines += derived_text(facts)
     counts = facts["categories"]["counts"]
     shown = ", ".join(f"{k} {v}" for k, v in list(counts.items())[:categories])
     more = f", … {len(counts) - categories} more" if len(counts) > categories else ""
@@ -114,6 +120,15 @@ def info_text(facts: dict[str, Any], categories: int = 12) -> str:
     if facts["media_root"]:
         lines.append(f"images: {facts['media_root']}")
     return "\n".join(lines)
+
+
+def _origin(layer: dict[str, Any]) -> str:
+    """By whom and when a layer was made, and what it stands on."""
+    told = f", by {layer['producer']}" if layer.get("producer") else ""
+    if layer.get("parent"):
+        told += f", {'in place of' if layer.get('mode') == 'replace' else 'added to'} "
+        told += str(layer["parent"])
+    return told + (f", {layer['created']}" if layer.get("created") else "")
 
 
 def show(

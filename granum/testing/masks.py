@@ -10,7 +10,7 @@ import numpy.typing as npt
 from granum.errors import GranumError
 from granum.schema.geometry import rasterize, rle_decode
 from granum.schema.rows import LabelMap
-from granum.store.media import read_map
+from granum.store.media import read_map, read_values
 
 __all__ = ["FORMS", "remade"]
 
@@ -25,7 +25,7 @@ def remade(
 ) -> bool:
     """Whether the mask that ``a`` has as ``form`` is in ``b`` in another form, pixel by pixel; or,
     where ``b`` alone has that form, whether it is made of a form that ``a`` had. Label maps may
-    also be other maps of the same pixels.
+    also be other maps of the same pixels, or, where they are whole, of the same values.
 
     Args:
         form: ``polygons``, ``rle`` or ``map``; one of the rows lacks it, or it is ``map``.
@@ -35,6 +35,8 @@ def remade(
         roots: where the label maps of ``a`` and of ``b`` lie.
     """
     if form == "map" and a.get(form) is not None and b.get(form) is not None:
+        if _is_whole(a[form]) and _is_whole(b[form]):
+            return _same_values(a[form], b[form], roots)
         before, after = _pixels(form, a[form], roots[0]), _pixels(form, b[form], roots[1])
         return _equal(before, after)
     if b.get(form) is not None:
@@ -48,6 +50,22 @@ def remade(
     return any(_equal(before, _pixels(f, b[f], roots[1], size)) for f in new)
 
 
+def _is_whole(value: dict[str, Any]) -> bool:
+    """Whether a map's values are classes, not one mask."""
+    return value["value"] is None and value["encoding"] not in ("nonzero", "greater")
+
+
+def _same_values(a: dict[str, Any], b: dict[str, Any], roots: Any) -> bool:
+    """Whether two whole maps say the same everywhere."""
+    if any(a[n] != b[n] for n in ("encoding", "space")):
+        return False
+    try:
+        before, after = (read_values(LabelMap(**v), r) for v, r in zip((a, b), roots, strict=True))
+    except GranumError:
+        return False
+    return np.array_equal(before, after)
+
+
 def _equal(a: Mask | None, b: Mask | None) -> bool:
     return a is not None and b is not None and np.array_equal(a, b)
 
@@ -58,8 +76,8 @@ def _pixels(form: str, value: Any, root: str | None, size: tuple[int, int] = (0,
         return rasterize(value, height, width)
     if form == "rle":
         return rle_decode(value["size"], value["counts"])
-    if value["value"] is None and value["encoding"] not in ("nonzero", "greater"):
-        return None  # a whole map: its values are classes, not one mask
+    if _is_whole(value):
+        return None
     try:
         return read_map(LabelMap(**value), root)
     except GranumError:

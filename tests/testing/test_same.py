@@ -12,6 +12,7 @@ from granum.schema.geometry import encode_mask, rasterize
 from granum.schema.rows import Annotation, Category, Group, LabelMap, Rle, Sample
 from granum.store.dataset import Dataset
 from granum.testing import assert_same, differences, small_datasets
+from granum.testing.media import png
 
 
 def box(**values):
@@ -218,3 +219,15 @@ def test_one_of_two_masks_dropped_is_a_difference():
     both = data(box(polygons=[[RING]], rle=small))
     assert differences(both, data(box(rle=small)))
     assert differences(both, data(box(polygons=[[RING]])))
+
+
+def test_whole_maps_are_compared_by_their_values(tmp_path):
+    sides = []
+    for name, value in (("a", 3), ("b", 3), ("c", 4)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.png").write_bytes(png(4, 3, value))
+        whole = Annotation(map=LabelMap(f"{name}.png", space="object"))
+        made = Dataset.from_rows([Sample("k", width=4, height=3, annotations=[whole])])
+        sides.append(Dataset(made.parts, meta=replace(made.meta, map_root=str(tmp_path / name))))
+    assert not differences(sides[0], sides[1])
+    assert "map" in differences(sides[0], sides[2])[0]

@@ -43,6 +43,7 @@ def flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("--where", action="append", default=[], metavar="EXPR", help='e.g. "area > 100"')
     p.add_argument("--split", help="keep only this split")
     p.add_argument("--drop-empty", action="store_true", help="drop samples without annotations")
+    p.add_argument("--view", metavar="NAME", help="only this saved view of a store, in its order")
     p.add_argument("--layer", help="which layer to write (default: truth)")
     p.add_argument(
         "--check-media", action="store_true", help="check that images exist, decode, fit"
@@ -94,6 +95,7 @@ def run(a: argparse.Namespace) -> Outcome:
                 split=a.split,
                 drop_empty=a.drop_empty,
                 layer=a.layer,
+                view=a.view,
                 check_media=a.check_media,
                 overwrite=a.overwrite,
                 dry_run=a.dry_run,

@@ -202,6 +202,7 @@ def convert(
     split: str | None = None,
     drop_empty: bool = False,
     layer: str | None = None,
+    view: str | None = None,
     check_media: bool = False,
     overwrite: bool = False,
     dry_run: bool = False,
@@ -224,7 +225,9 @@ def convert(
         where: conditions (see ``Dataset.filter``).
         split: keep only this split.
         drop_empty: drop samples without annotations.
-        layer: which layer to write.
+        layer: which layer to write, and what the conditions are about; a store keeps all layers.
+        view: only the samples of this saved view of the source (a store), in its order; where it
+            chooses annotations, only those of the layer that is written.
         check_media: also check that images exist, decode, and have the stated size.
         overwrite: replace the target.
         dry_run: write nothing.
@@ -235,6 +238,8 @@ def convert(
     Raises:
         FindingsError, FormatError, AmbiguousFormatError: see ``read``.
         LossError, ExistsError: see ``write``.
+        UnknownNameError: no such format, layer or view.
+        UsageError: options that cannot be meant, or a view of what is no store.
     """
     began = time.perf_counter()
     target = Path(target)
@@ -244,10 +249,12 @@ def convert(
     if to != STORE:
         formats[to]  # an unknown name fails before anything is read
     conditions = [where] if isinstance(where, str) else list(where)
-    chosen = bool(conditions or split or categories or map or drop_empty)
+    chosen = bool(conditions or split or categories or map or drop_empty or view)
     findings = _policy(None, on_error)
     given = {k: v for k, v in (options or {}).items() if v is not None}
     from_store = from_ in (None, STORE) and is_store(source)
+    if view is not None and not from_store:
+        raise UsageError(f"{source} is no granum store: only a store has saved views")
     format_, why = (None, "a store") if from_store else get_format(source, from_)
     reading, writing = _options_for(format_, to, given)
     direct = to == STORE and not chosen and not from_store and not dry_run and not check_media
@@ -257,6 +264,8 @@ def convert(
     def change(dataset: Dataset) -> Dataset:
         if layer is not None:
             dataset = dataset.layer(layer)
+        if view is not None:
+            dataset = dataset.view(view)
         if map is not None:
             from granum.verbs.taxonomy import apply_map, read_map
 

@@ -30,6 +30,10 @@ LEAST: dict[str, tuple[Keeps, ...]] = {
             limits={"always": ["map", "crowd"], "min_samples": 1},
         ),
     ),
+    "dota": (
+        Keeps(("bbox", "category", "difficult", "split")),
+        Keeps(("bbox", "category", "angle"), limits={"always": ["angle"]}),
+    ),
     "hf": (
         Keeps(
             (

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 
 from granum.loaders.base import image_name
 
-__all__ = ["Names", "first_file", "folders_in", "names_in", "split_suffix", "unique_paths"]
+__all__ = [
+    "Names",
+    "first_file",
+    "folders_in",
+    "names_in",
+    "split_folders",
+    "split_suffix",
+    "unique_paths",
+]
 
 
 class Names:
@@ -44,19 +53,26 @@ class Names:
 
 
 def unique_paths(
-    keys: Iterable[str], folder: str = "", *, flat: bool = False, stems: bool = False
+    keys: Iterable[str],
+    folders: str | Iterable[str] = "",
+    *,
+    flat: bool = False,
+    stems: bool = False,
 ) -> list[str]:
     """Where the image of each key goes.
 
     Args:
         keys: of samples.
-        folder: what they go below.
+        folders: what they go below, one for all or one each; a key that begins with it stays.
         flat: no folders below it; ``/`` becomes ``_``.
         stems: no two differ in their suffix only, so that label files can go by the stem.
     """
     names, taken, out = Names(), Names(), []
-    for key in keys:
+    each = repeat(folders) if isinstance(folders, str) else folders
+    for key, folder in zip(keys, each, strict=False):
         path = "".join("_" if ord(c) < 32 else c for c in image_name(key))
+        if folder:
+            path = path.removeprefix(f"{folder}/")
         if flat:
             path = path.replace("/", "_")
         if folder:
@@ -65,6 +81,17 @@ def unique_paths(
             head, suffix = split_suffix(path)
             path = taken(head) + suffix
         out.append(names(path))
+    return out
+
+
+def split_folders(splits: Iterable[str | None]) -> dict[str | None, str]:
+    """A folder for each split, its name where that can be one; the root (empty) for None."""
+    names, out = Names(), dict[str | None, str]()
+    for split in dict.fromkeys(splits):
+        if split is not None:
+            safe = re.sub(r"[^\w. -]", "_", split).strip(". ") or "_"
+            out[split] = names(safe)
+    out[None] = ""
     return out
 
 

@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from granum.loaders._notes import category_names
-from granum.loaders._paths import unique_paths
+from granum.loaders._paths import split_folders, unique_paths
 from granum.loaders._units import in_unit
 from granum.loaders.base import Format, keep_columns
 from granum.schema import rows, tables
 from granum.schema.attributes import PREFIX
-from granum.schema.tables import with_column
+from granum.schema.tables import column, with_column
 from granum.store.dataset import Dataset
 from granum.store.parts import Batch
 
@@ -34,12 +34,14 @@ class Context:
         categories: of the dataset; ``names``: for each the name that files use, each one once.
         groups: of the dataset.
         options: of the writer.
+        plan: what the format's ``plan`` found out about the dataset.
     """
 
     categories: Sequence[rows.Category]
     names: Sequence[str]
     groups: Sequence[rows.Group]
     options: Mapping[str, Any]
+    plan: Any = None
 
 
 def sample_rows(dataset: Dataset) -> Iterator[rows.Sample]:
@@ -67,14 +69,23 @@ class RowFormat(Format):
     Attributes:
         unit: ``pixel`` or ``relative``: what coordinates are written in; None: as they are.
         folder: where images go in a written tree.
+        by_split: each split has a folder, with ``folder`` in it.
         flat: images lie in one folder, without folders below it.
         stems: no two images differ in their suffix only.
     """
 
     unit: ClassVar[str | None] = "pixel"
     folder: ClassVar[str] = "images"
+    by_split: ClassVar[bool] = False
     flat: ClassVar[bool] = False
     stems: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self._context: tuple[Dataset, Context] | None = None
+
+    def plan(self, dataset: Dataset, **options: Any) -> Any:
+        """What ``keep`` has to know of the whole dataset; asked for once."""
+        return None
 
     def keep(
         self, annotation: rows.Annotation, sample: rows.Sample | None, context: Context
@@ -100,13 +111,7 @@ class RowFormat(Format):
         if self.unit is not None:
             batch = in_unit(batch, dataset, self.unit)
         batch = keep_columns(batch, self.keeps)
-        categories = rows.categories_from_table(dataset.categories)
-        context = Context(
-            categories,
-            category_names(categories),
-            rows.groups_from_table(dataset.groups),
-            options,
-        )
+        context = self.context(dataset, options)
         samples = rows.samples_from_table(batch.samples)
         kept: list[rows.Annotation] = []
         for one in rows.annotations_from_table(batch.annotations):
@@ -123,14 +128,28 @@ class RowFormat(Format):
         changed = rows.samples_to_table([self.keep_sample(s, context) for s in samples])
         return Batch(_typed(changed, batch.samples), _typed(table, batch.annotations), batch.start)
 
+    def context(self, dataset: Dataset, options: Mapping[str, Any]) -> Context:
+        """What ``keep`` may ask, made once for a dataset and the same options."""
+        known = self._context
+        if known is None or known[0] is not dataset or known[1].options != options:
+            categories = rows.categories_from_table(dataset.categories)
+            names, groups = category_names(categories), rows.groups_from_table(dataset.groups)
+            plan = self.plan(dataset, **options)
+            known = self._context = (dataset, Context(categories, names, groups, options, plan))
+        return known[1]
+
     def project_categories(self, categories: pa.Table) -> pa.Table:
         """All of them: the notes hold what the files do not."""
         return categories
 
     def paths(self, dataset: Dataset) -> list[str]:
-        """Where the image of each sample belongs in the written tree."""
-        keys = dataset.samples(["key"])["key"].to_pylist()
-        return unique_paths(keys, self.folder, flat=self.flat, stems=self.stems)
+        """Where the image of each sample belongs in the written tree: its key below ``folder``,
+        unless it says that already."""
+        table = dataset.samples(["key", "split"])
+        keys, splits = table["key"].to_pylist(), column(table, "split").to_pylist()
+        folders = split_folders(splits) if self.by_split else dict.fromkeys(splits, "")
+        below = [f"{folders[s]}/{self.folder}".strip("/") for s in splits]
+        return unique_paths(keys, below, flat=self.flat, stems=self.stems)
 
     def image_names(self, dataset: Dataset) -> Iterator[Sequence[str]]:
         yield self.paths(dataset)

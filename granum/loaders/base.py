@@ -35,6 +35,7 @@ formats: Registry[type[Format]] = Registry(
     {
         "coco": "granum.loaders.coco",
         "coco_panoptic": "granum.loaders.coco_panoptic",
+        "dota": "granum.loaders.dota",
         "hf": "granum.loaders.hf",
         "image_folder": "granum.loaders.image_folder",
         "voc": "granum.loaders.voc",

@@ -113,7 +113,7 @@ def read_into(
         intake: findings and tables; its policy applies.
         options: the reader's own options.
         check: run the general checks on every batch (they are cheap).
-        lineage: what to record about this reading.
+        lineage: what to record about this reading; what was found is recorded with it.
         progress: called with the number of samples of each batch.
 
     Raises:
@@ -140,7 +140,7 @@ def read_into(
             shapes=intake.shapes,
             media_root=None if intake.media_root is None else str(intake.media_root.resolve()),
             map_root=None if intake.map_root is None else str(intake.map_root.resolve()),
-            lineage=lineage,
+            lineage=[{**step, "findings": intake.findings.account()} for step in lineage],
         ),
     )
 

@@ -96,6 +96,7 @@ CODES: dict[str, Code] = {
         "annotations name categories, but the file lists none",
         fix="makes categories named by their ids",
     ),
+    "missing-category": Code("error", "an annotation has no category"),
     "missing-geometry": Code(
         "error", "an annotation has nothing of the kind that a protocol compares"
     ),
@@ -125,6 +126,10 @@ CODES: dict[str, Code] = {
     ),
     "no-predictions": Code("info", "a sample has no prediction at all", KEPT, KEPT),
     "no-truth": Code("info", "a sample has nothing true to compare with"),
+    "not-compared": Code("info", "a row that is nothing a protocol compares"),
+    "nothing-to-compare": Code(
+        "error", "a layer has nothing that a protocol can compare", KEPT, KEPT
+    ),
     "odd-polygon": Code(
         "error", "a polygon has an odd number of coordinates", fix="drops the last coordinate"
     ),
@@ -174,6 +179,9 @@ CODES: dict[str, Code] = {
 }
 
 
+_GRAVE: tuple[Severity, ...] = ("error", "warning", "info")
+
+
 @dataclass(slots=True)
 class Finding:
     """One fault. ``place`` is a JSON pointer, a line, or a byte offset."""
@@ -201,8 +209,26 @@ class Findings:
         before = self.counts[code]
         self.counts[code] += n
         if before < self.limit:
-            action = {"fail": "none", "skip": kind.skip, "fix": kind.fix}[self.on_error]
+            action = self._action(kind)
             self.items.append(Finding(code, path, place, message, kind.severity, action))
+
+    def _action(self, kind: Code) -> str:
+        return {"fail": "none", "skip": kind.skip, "fix": kind.fix}[self.on_error]
+
+    def account(self) -> list[dict[str, Any]]:
+        """What was found, in short: ``code``, ``severity``, ``n``, and what was ``done`` about it;
+        the gravest first."""
+        order = sorted(self.counts, key=lambda c: (_GRAVE.index(CODES[c].severity), c))
+        return [
+            {
+                "code": code,
+                "severity": CODES[code].severity,
+                "n": self.counts[code],
+                "done": self._action(CODES[code]),
+            }
+            for code in order
+            if self.counts[code]
+        ]
 
     def at_least(self, severity: Severity) -> int:
         """How many findings are at least so grave."""

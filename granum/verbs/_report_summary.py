@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sized
 from typing import Any
 
 from granum.browse import page
+from granum.schema.findings import CODES
 from granum.verbs._report_asked import Asked
 from granum.verbs.look import info
 
@@ -78,6 +79,10 @@ def _origins(asked: Asked, facts: Mapping[str, Any]) -> list[str]:
     if facts["lineage"]:
         rows = [[i, *_step(step)] for i, step in enumerate(facts["lineage"][-_STEPS:], 1)]
         blocks += [page.heading("What was done"), page.table(rows, ["", "step", "details"])]
+        found = [row for step in facts["lineage"] for row in _found(step)]
+        if found:
+            columns = ["from", "finding", "severity", "count", "what was done", "what it means"]
+            blocks += [page.heading("What the import found"), page.table(found, columns)]
         lost = [row for step in facts["lineage"] for row in _lost(step)]
         if lost:
             blocks += [page.heading("What was lost"), page.table(lost, ["what", "count"])]
@@ -86,14 +91,13 @@ def _origins(asked: Asked, facts: Mapping[str, Any]) -> list[str]:
 
 _LOST = ("lost", "losses")
 
+_APART = ("verb", "operation", "findings", *_LOST)
+"""Of a step, what is not among its details."""
+
 
 def _step(step: Mapping[str, Any]) -> tuple[str, str]:
     name = str(step.get("verb") or step.get("operation") or "step")
-    rest = {
-        k: v
-        for k, v in step.items()
-        if k not in ("verb", "operation", *_LOST) and v not in (None, {}, [], "")
-    }
+    rest = {k: v for k, v in step.items() if k not in _APART and v not in (None, {}, [], "")}
     details = ", ".join(f"{k} {_short(v)}" for k, v in rest.items())
     return name, details
 
@@ -101,6 +105,21 @@ def _step(step: Mapping[str, Any]) -> tuple[str, str]:
 def _short(value: Any, most: int = 90) -> str:
     text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _found(step: Mapping[str, Any]) -> list[list[Any]]:
+    """What a reading found and did about it, a row per code."""
+    return [
+        [
+            step.get("source"),
+            f["code"],
+            f["severity"],
+            f["n"],
+            f["done"],
+            CODES[f["code"]].meaning if f["code"] in CODES else "",
+        ]
+        for f in step.get("findings") or []
+    ]
 
 
 def _lost(step: Mapping[str, Any]) -> list[list[Any]]:

@@ -117,6 +117,9 @@ def info_text(facts: dict[str, Any], categories: int = 12) -> str:
     if facts["sources"]:
         names = ", ".join(f"{s['path']} ({s['format']})" for s in facts["sources"][:6])
         lines.append(f"read from: {names}{' …' if len(facts['sources']) > 6 else ''}")
+    for step in facts["lineage"]:
+        for f in step.get("findings") or []:
+            lines.append(f"found in {step.get('source')}: {f['n']} {f['code']} ({f['done']})")
     if facts["media_root"]:
         lines.append(f"images: {facts['media_root']}")
     return "\n".join(lines)

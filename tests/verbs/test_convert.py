@@ -82,3 +82,52 @@ def test_views_that_are_not_there(store: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="only a store has saved views"):
         convert(tmp_path / "all.json", tmp_path / "b.granum", view="few")
     assert not (tmp_path / "a.json").exists() and not (tmp_path / "b.granum").exists()
+
+
+FAULTY = {
+    "images": [{"id": 1, "file_name": "a.png", "width": 20, "height": 10}],
+    "categories": [{"id": 1, "name": "cat"}],
+    "annotations": [
+        {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2], "area": 4, "iscrowd": 0},
+        {"id": 1, "image_id": 1, "category_id": 1, "bbox": [2, 2, 2, 2], "area": 4, "iscrowd": 0},
+        {"id": 2, "image_id": 1, "category_id": 1, "bbox": [15, 5, 9, 2], "area": 18, "iscrowd": 0},
+        {"id": 3, "image_id": 1, "category_id": 1, "bbox": [16, 5, 9, 2], "area": 18, "iscrowd": 0},
+        {"id": 4, "image_id": 7, "category_id": 1, "bbox": [1, 1, 2, 2], "area": 4, "iscrowd": 0},
+    ],
+}
+
+
+def test_what_an_import_found_stays_with_the_store(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.json").write_text(json.dumps(FAULTY))
+    for policy, done in (
+        ("skip", {"duplicate-annotation-id": (1, "keeps the first only"),
+                  "orphan-image": (1, "leaves the record out"),
+                  "box-outside-image": (2, "keeps it as it is")}),
+        ("fix", {"duplicate-annotation-id": (1, "gives the later ones new ids"),
+                 "orphan-image": (1, "leaves the record out"),
+                 "box-outside-image": (2, "clips the box")}),
+    ):  # fmt: skip
+        convert(tmp_path / "bad.json", tmp_path / f"{policy}.granum", on_error=policy)
+        (step,) = granum.open(tmp_path / f"{policy}.granum").meta.lineage
+        listed = {f["code"]: (f["n"], f["done"]) for f in step["findings"]}
+        assert listed == done and step["findings"][-1]["severity"] == "warning"
+        granum.report(tmp_path / f"{policy}.granum", tmp_path / f"{policy}.html")
+        said = " ".join((tmp_path / f"{policy}.html").read_text().split())
+        for code, (n, action) in done.items():
+            assert f"<td>bad.json<td>{code}" in said.replace("</td>", "") and action in said, n
+    assert main(["info", str(tmp_path / "fix.granum")]) == 0
+    assert "found in bad.json: 2 box-outside-image (clips the box)" in capsys.readouterr().out
+    # A selection that is converted on is read from a temporary store: it knows too.
+    convert(tmp_path / "bad.json", tmp_path / "c.granum", on_error="fix", where="area > 5")
+    assert len(granum.open(tmp_path / "c.granum").meta.lineage[0]["findings"]) == 3
+
+
+def test_an_import_without_faults_says_so(tmp_path: Path) -> None:
+    good = {**FAULTY, "annotations": FAULTY["annotations"][:1]}
+    (tmp_path / "good.json").write_text(json.dumps(good))
+    assert granum.read(tmp_path / "good.json").meta.lineage[0]["findings"] == []
+    convert(tmp_path / "good.json", tmp_path / "x.granum")
+    granum.report(tmp_path / "x.granum", tmp_path / "x.html")
+    assert "What the import found" not in (tmp_path / "x.html").read_text()

@@ -15,6 +15,7 @@ from granum.schema import geometry, rows
 from granum.schema.rows import Annotation, Category, LabelMap, Sample
 from granum.store.media import image_size, map_mask, media_path, open_image, read_values
 from granum.store.regions import leaves_below
+from granum.store.video import frame
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -96,13 +97,24 @@ class SampleView:
             return media.bytes
         return media_path(media or rows.Media(), self.dataset.meta.media_root)
 
+    @cached_property
+    def _clip(self) -> rows.Media | None:
+        """The video that a frame without a file of its own is in."""
+        if self.row.media is not None or self.row.media_kind != "frame" or self.row.group is None:
+            return None
+        (group,) = rows.groups_from_table(self.dataset.groups.slice(self.row.group, 1))
+        return group.media
+
     def image(self) -> Image:
-        """The image, decoded.
+        """The image, decoded: a file of its own, else frame ``order`` of the video of its group.
 
         Raises:
             FormatError: the file is absent or no image.
             GranumError: no media root is known.
+            MissingExtraError: it is in a video, and the extra ``video`` is not installed.
         """
+        if self._clip is not None and self.row.order is not None:
+            return frame(media_path(self._clip, self.dataset.meta.media_root), self.row.order)
         image = open_image(self._source())
         image.load()
         return image

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -132,20 +132,20 @@ def among(rows: npt.NDArray[np.float32], k: int, metric: Metric = "cosine") -> G
 def _stored(dataset: Dataset, space: str, k: int, metric: Metric) -> Graph | None:
     from granum.curate.score import identities
 
-    identity = column_identity(dataset, "knn")
-    other = column_identity(dataset, "knn_distance")
+    names = list(Knn(space).given())
+    identity, other = (column_identity(dataset, name) for name in names)
     if identity is None or other is None:
         return None
     made = identity["parameters"]
     wanted = Knn(space, int(made["k"]), metric)
     fresh = identities(dataset, wanted)
-    if made["k"] < k or identity != fresh["knn"] or other != fresh["knn_distance"]:
+    if made["k"] < k or [identity, other] != [fresh[name] for name in names]:
         return None
-    table = dataset.samples(["col.knn", "col.knn_distance"])
-    indices = _block(table["col.knn"], np.nan)[:, :k]
+    table = dataset.samples([f"col.{name}" for name in names])
+    indices = _block(table.column(0), np.nan)[:, :k]
     return Graph(
         np.where(np.isnan(indices), -1, indices).astype(np.int64),
-        _block(table["col.knn_distance"], np.inf)[:, :k].astype(np.float32),
+        _block(table.column(1), np.inf)[:, :k].astype(np.float32),
     )
 
 
@@ -161,10 +161,16 @@ def _block(column: pa.ChunkedArray, absent: float) -> npt.NDArray[np.float64]:
     return np.concatenate(pieces) if pieces else np.empty((0, 0))
 
 
+def _named(column: str, space: str) -> str:
+    """Columns of several spaces stand beside each other."""
+    return f"{column}.{space.removeprefix('col.')}"
+
+
 @scorers("knn")
 @dataclass(frozen=True)
 class Knn(DatasetScorer):
-    """The nearest neighbours of each sample: a graph that other methods read.
+    """The nearest neighbours of each sample: a graph that other methods read, as the columns
+    ``knn.SPACE`` and ``knn_distance.SPACE``.
 
     Attributes:
         space: the vectors.
@@ -183,11 +189,11 @@ class Knn(DatasetScorer):
 
     def given(self) -> Mapping[str, Column]:
         return {
-            "knn": Column(
-                "dataset rows of the nearest neighbours, nearest first",
+            _named("knn", self.space): Column(
+                f"dataset rows of the nearest neighbours in {self.space}, nearest first",
                 type=pa.list_(pa.uint32(), self.k),
             ),
-            "knn_distance": Column(
+            _named("knn_distance", self.space): Column(
                 f"their distances ({self.metric})",
                 range=(0.0, None),
                 type=pa.list_(pa.float32(), self.k),
@@ -197,10 +203,11 @@ class Knn(DatasetScorer):
     def score(self, dataset: Dataset) -> Mapping[str, pa.Array]:
         indices, distances = graph(dataset, self.space, self.k, metric=self.metric)
         absent = indices < 0
-        return {
-            "knn": _lists(indices.clip(0), absent, pa.uint32()),
-            "knn_distance": _lists(distances, absent, pa.float32()),
-        }
+        made = (
+            _lists(indices.clip(0), absent, pa.uint32()),
+            _lists(distances, absent, pa.float32()),
+        )
+        return dict(zip(self.given(), made, strict=True))
 
 
 def _lists(
@@ -219,7 +226,8 @@ def _lists(
 class Outlier(DatasetScorer):
     """How much each sample lies among others: exp(-d / s), with d the mean distance to its ``k``
     nearest neighbours and s the median of d over the dataset (Kuan and Mueller, "Back to the
-    basics: revisiting out-of-distribution detection baselines", 2022; as in cleanlab).
+    basics: revisiting out-of-distribution detection baselines", 2022; as in cleanlab). The column
+    is ``inlier.SPACE``.
 
     Attributes:
         space: the vectors.
@@ -232,20 +240,17 @@ class Outlier(DatasetScorer):
     metric: Metric = "cosine"
 
     name = "outlier"
-    columns: ClassVar[Mapping[str, Column]] = {
-        "inlier": Column(
-            "how much an image lies among others, by its nearest neighbours: low is an outlier",
-            better="higher",
-            range=(0.0, 1.0),
-        )
-    }
 
     def reads(self) -> Sequence[str]:
         return (self.space,)
 
+    def given(self) -> Mapping[str, Column]:
+        about = f"how much an image lies among others in {self.space}: low is an outlier"
+        return {_named("inlier", self.space): Column(about, better="higher", range=(0.0, 1.0))}
+
     def score(self, dataset: Dataset) -> Mapping[str, pa.Array]:
         found = graph(dataset, self.space, self.k, metric=self.metric)
-        return {"inlier": _inlier(found)}
+        return {_named("inlier", self.space): _inlier(found)}
 
 
 def _inlier(found: Graph) -> pa.Array:

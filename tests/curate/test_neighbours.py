@@ -141,9 +141,9 @@ def test_graph_is_stored_and_read_back(tmp_path: Path) -> None:
     rest = np.delete(np.arange(30), 7)
     np.testing.assert_array_equal(found.indices[rest], rest[knn(rows[rest], 3).indices])
     assert (found.indices[7] == -1).all() and np.isinf(found.distances[7]).all()
-    table = dataset.samples(["col.knn", "col.knn_distance"])
-    assert table["col.knn"][7].as_py() is None
-    assert table["col.knn"][0].as_py()[:3] == found.indices[0].tolist()
+    table = dataset.samples(["col.knn.v", "col.knn_distance.v"])
+    assert table["col.knn.v"][7].as_py() is None
+    assert table["col.knn.v"][0].as_py()[:3] == found.indices[0].tolist()
 
 
 def test_stored_graph_of_other_vectors_is_not_read(tmp_path: Path) -> None:
@@ -152,11 +152,33 @@ def test_stored_graph_of_other_vectors_is_not_read(tmp_path: Path) -> None:
     dataset = score(store(tmp_path / "s", 20, columns={"v": old}), [Knn("v", 5)])
     dataset = with_values(dataset, "v", new, version=2)
     np.testing.assert_array_equal(graph(dataset, "v", 3).indices, knn(new, 3).indices)
-    before = column_identity(dataset, "knn")
+    before = column_identity(dataset, "knn.v")
     dataset = score(dataset, [Knn("v", 5)])
-    assert column_identity(dataset, "knn") != before
-    first = dataset.samples(["col.knn"])["col.knn"][0].as_py()
+    assert column_identity(dataset, "knn.v") != before
+    first = dataset.samples(["col.knn.v"])["col.knn.v"][0].as_py()
     assert first == knn(new, 5).indices[0].tolist()
+
+
+def test_two_spaces_stand_beside_each_other(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    spaces = {n: rng.normal(size=(20, 4)).astype(np.float32) for n in ("v", "w")}
+    wanted = [f"{what}:space={space},k=3" for what in ("knn", "outlier") for space in spaces]
+    at_once = score(store(tmp_path / "a", 20, columns=spaces), wanted)
+    one_by_one = store(tmp_path / "b", 20, columns=spaces)
+    for one in wanted:
+        one_by_one = score(one_by_one, [one])
+    for dataset in (at_once, one_by_one):
+        for name, rows in spaces.items():
+            near = knn(rows, 3)
+            table = dataset.samples([f"col.knn.{name}", f"col.inlier.{name}"])
+            assert table[0].to_pylist() == near.indices.tolist()
+            mean = near.distances.mean(axis=1)
+            np.testing.assert_allclose(table[1], np.exp(-mean / np.median(mean)), rtol=1e-5)
+            identity = column_identity(dataset, f"inlier.{name}")
+            assert identity is not None and identity["parameters"]["space"] == name
+            np.testing.assert_array_equal(graph(dataset, name, 2).indices, near.indices[:, :2])
+    again = score(at_once, ["knn:space=col.v,k=3"])  # the name of the column is the space's, too
+    assert "col.knn.col.v" not in again.samples().column_names
 
 
 def test_planted_outliers_score_lowest(tmp_path: Path) -> None:
@@ -164,7 +186,7 @@ def test_planted_outliers_score_lowest(tmp_path: Path) -> None:
     rows = rng.normal(0, 0.05, (60, 6)) + np.eye(6)[0]
     rows[[11, 42]] = [[0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 1, -1]]
     dataset = store(tmp_path / "s", 60, columns={"v": rows})
-    scored = np.asarray(score(dataset, ["outlier:space=v,k=5"]).samples()["col.inlier"])
+    scored = np.asarray(score(dataset, ["outlier:space=v,k=5"]).samples()["col.inlier.v"])
     assert set(np.argsort(scored)[:2].tolist()) == {11, 42}
     assert ((scored >= 0) & (scored <= 1)).all()
 
@@ -172,7 +194,7 @@ def test_planted_outliers_score_lowest(tmp_path: Path) -> None:
 def test_outlier_formula(tmp_path: Path) -> None:
     rows = np.array([[0.0, 1], [0.1, 1], [0.3, 1], [0.0, -1]])
     dataset = store(tmp_path / "s", 4, columns={"v": rows})
-    scored = np.asarray(score(dataset, ["outlier:space=v,k=2,metric=l2"]).samples()["col.inlier"])
+    scored = np.asarray(score(dataset, ["outlier:space=v,k=2,metric=l2"]).samples()["col.inlier.v"])
     distance = np.linalg.norm(rows[:, None] - rows[None], axis=2)
     mean = np.sort(distance, axis=1)[:, 1:3].mean(axis=1)
     np.testing.assert_allclose(scored, np.exp(-mean / np.median(mean)), rtol=1e-5)

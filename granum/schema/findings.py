@@ -83,11 +83,15 @@ CODES: dict[str, Code] = {
         "keeps the first only",
     ),
     "empty-mask": Code("warning", "a mask without a pixel", KEPT, KEPT),
+    "empty-raster": Code("warning", "a raster that holds zeros only", KEPT, KEPT),
     "file-missing": Code("error", "a media file is absent", KEPT, KEPT),
     "file-not-read": Code(
         "warning", "a file in the tree that this format does not read", KEPT, KEPT
     ),
     "mask-size-mismatch": Code("error", "a mask image has another size than its image", KEPT, KEPT),
+    "incomplete-group": Code(
+        "warning", "a pair or series lacks one of its images", KEPT, KEPT
+    ),
     "malformed-xml": Code("error", "an XML file that cannot be parsed"),
     "missing-annotation-id": Code("error", "an annotation has no id", fix="numbers it"),
     "missing-area": Code("warning", "an annotation has no area", KEPT, "takes it from mask or box"),

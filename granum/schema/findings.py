@@ -89,9 +89,7 @@ CODES: dict[str, Code] = {
         "warning", "a file in the tree that this format does not read", KEPT, KEPT
     ),
     "mask-size-mismatch": Code("error", "a mask image has another size than its image", KEPT, KEPT),
-    "incomplete-group": Code(
-        "warning", "a pair or series lacks one of its images", KEPT, KEPT
-    ),
+    "incomplete-group": Code("warning", "a pair or series lacks one of its images", KEPT, KEPT),
     "malformed-xml": Code("error", "an XML file that cannot be parsed"),
     "missing-annotation-id": Code("error", "an annotation has no id", fix="numbers it"),
     "missing-area": Code("warning", "an annotation has no area", KEPT, "takes it from mask or box"),

@@ -60,4 +60,5 @@ def run(a: argparse.Namespace) -> Outcome:
     lines = [result.markdown()]
     if result.findings.counts:
         lines.append(result.findings.table())
-    return result.to_dict(), "\n".join(lines), code_of(result.findings, a.fail_on, False)
+    told = result.to_dict() if a.json else {}
+    return told, "\n".join(lines), code_of(result.findings, a.fail_on, False)

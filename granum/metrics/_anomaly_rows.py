@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from granum.metrics._drawn import DrawnSample, has_mask
+from granum.metrics._drawn import DrawnSample, Row, has_mask
+from granum.metrics._usable import rows_left_out
 from granum.schema.fields import field_values
+from granum.schema.findings import Findings
 
 __all__ = ["FIELD_COLUMNS", "TRUTH_COLUMNS", "HeatMap", "Truth", "heat_map", "truth_of"]
 
@@ -49,22 +51,22 @@ class HeatMap:
     Attributes:
         scores: shape (height, width), NaN where missing.
         resized: whether it had another size than the image.
-        more: whether there were further fields.
     """
 
     score: float
     scores: Floats | None
     resized: bool
-    more: bool
 
 
-def truth_of(sample: DrawnSample, good: Set[int]) -> Truth:
+def truth_of(sample: DrawnSample, good: Set[int], found: Findings) -> Truth:
     """The truth of a sample; ``good`` are the categories that mean no defect."""
+    unnamed = [r for r in sample.rows if r["kind"] == "label" and r["category"] is None]
+    rows_left_out(found, "missing-category", "truth", sample.key, unnamed, "without a category")
     defects = [r for r in sample.rows if r["kind"] == "object" and r["category"] not in good]
     ignored = [r for r in defects if r["ignore"] and has_mask(r)]
     defects = [r for r in defects if not r["ignore"]]
     labelled = any(
-        r["kind"] == "label" and r["category"] not in good and r["present"] is not False
+        r["kind"] == "label" and r["category"] not in (None, *good) and r["present"] is not False
         for r in sample.rows
     )
     drawn = [r for r in defects if has_mask(r)]
@@ -80,17 +82,21 @@ def _union(sample: DrawnSample, rows: list[dict[str, Any]]) -> Mask | None:
     return None if painted is None else painted == 1
 
 
-def heat_map(sample: DrawnSample, size: tuple[int, ...] | None) -> HeatMap | None:
+def heat_map(sample: DrawnSample, size: tuple[int, ...] | None, found: Findings) -> HeatMap | None:
     """The first field row of a sample, its map stretched to ``size`` (height, width); None where
-    there is none that has a map or a score."""
-    fields = [
-        r
-        for r in sample.rows
-        if r["kind"] == "field" and (r["map"] is not None or r["score"] is not None)
-    ]
-    if not fields:
+    there is none that has a map or a score. What is left out is a finding."""
+    fields = [r for r in sample.rows if r["kind"] == "field"]
+    told = [r for r in fields if _tells(r)]
+    other = "not-compared" if told else "missing-geometry"
+    for code, rows, what in (
+        (other, [r for r in sample.rows if r["kind"] != "field"], "of a kind other than field"),
+        ("missing-geometry", [r for r in fields if not _tells(r)], "without a map or a score"),
+        ("duplicate-annotation", told[1:], "after the first field of a sample"),
+    ):
+        rows_left_out(found, code, "predictions", sample.key, rows, what)
+    if not told:
         return None
-    row = fields[0]
+    row = told[0]
     scores = None
     if row["map"] is not None:
         extra = None if row["extra"] is None else json.loads(row["extra"])
@@ -99,12 +105,19 @@ def heat_map(sample: DrawnSample, size: tuple[int, ...] | None) -> HeatMap | Non
     if score is None and scores is not None:
         known = scores[np.isfinite(scores)]
         score = float(known.max()) if known.size else None
-    if score is None:
+    if score is None or not np.isfinite(score):
+        code = "missing-score" if score is None else "nan-score"
+        what = "whose map has no number" if score is None else "with a score that is not finite"
+        rows_left_out(found, code, "predictions", sample.key, [row], what)
         return None
     resized = scores is not None and size is not None and scores.shape != size
     if scores is not None and size is not None and resized:
         scores = _stretched(scores, (size[0], size[1]))
-    return HeatMap(float(score), scores, resized, len(fields) > 1)
+    return HeatMap(float(score), scores, resized)
+
+
+def _tells(row: Row) -> bool:
+    return row["map"] is not None or row["score"] is not None
 
 
 def _stretched(scores: Floats, size: tuple[int, int]) -> Floats:

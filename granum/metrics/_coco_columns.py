@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from granum.errors import UsageError
 from granum.metrics._coco_masks import masks_of
+from granum.metrics._usable import kept, left_out, of_kinds
 from granum.schema import geometry
 from granum.schema.findings import Findings
 from granum.schema.tables import column
@@ -20,6 +20,7 @@ from granum.store.parts import Batch
 __all__ = ["Compared", "Side", "side_of"]
 
 Compared = Literal["bbox", "segm", "keypoints"]
+_WANTED = {"bbox": "a box that is finite", "segm": "a mask", "keypoints": "keypoints"}
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -86,14 +87,18 @@ def side_of(
         SizeUnknownError: polygons in a sample of unknown size.
         UsageError: another number of keypoints than ``points``.
     """
-    table, who = _objects(batch.annotations), "truth" if truth else "predictions"
-    table = _kept(table, np.asarray(column(table, "category").is_valid()), "category", who, found)
+    who = "truth" if truth else "predictions"
+    batch = of_kinds(batch, ("object",), who, found)
+    named = np.asarray(column(batch.annotations, "category").is_valid())
+    left_out(found, "missing-category", batch, ~named, who, "without a category")
+    batch = kept(batch, named)
+    table = batch.annotations
     mask: pa.Array = pa.nulls(table.num_rows)
     keypoints = np.zeros((table.num_rows, 0, 3))
     box = np.zeros((table.num_rows, 4))
     area = _stated_area(table) if truth else np.full(table.num_rows, np.nan)
     if compared == "segm":
-        mask = masks_of(table, batch, root)
+        mask = masks_of(batch, root, who, found)
         keep = np.asarray(mask.is_valid())
     elif compared == "keypoints":
         keep, keypoints = _keypoints(table, points)
@@ -104,8 +109,9 @@ def side_of(
     if compared != "segm":
         area = np.where(np.isnan(area), _areas(table, box, truth), area)
     # The keypoints of a dataset of boxes are a few of its objects: the others are no fault.
-    if not (compared == "keypoints" and truth):
-        _kept(table, keep, compared, who, found)
+    other = compared == "keypoints" and truth
+    code = "not-compared" if other else "missing-geometry"
+    left_out(found, code, batch, ~keep, who, f"without {_WANTED[compared]}")
     rows = np.flatnonzero(keep)
     return Side(
         sample=np.asarray(column(table, "sample"), np.int64)[rows],
@@ -117,29 +123,6 @@ def side_of(
         mask=mask if len(rows) == len(mask) else mask.take(pa.array(rows)),
         keypoints=keypoints[rows],
     )
-
-
-def _objects(table: pa.Table) -> pa.Table:
-    """The rows of objects on a sample."""
-    kind = column(table, "kind").combine_chunks()
-    if len(kind.dictionary) != 1 or kind.null_count or kind.dictionary[0].as_py() != "object":
-        table = table.filter(pc.equal(kind.cast(pa.string()), "object"))
-    if column(table, "sample").null_count:
-        table = table.filter(column(table, "sample").is_valid())
-    return table
-
-
-def _kept(
-    table: pa.Table, keep: npt.NDArray[np.bool_], what: str, who: str, found: Findings
-) -> pa.Table:
-    """The rows to keep; the others are a finding."""
-    lost = int((~keep).sum())
-    if not lost:
-        return table
-    code = "unknown-category" if what == "category" else "missing-geometry"
-    first = table["annotation_id"][int(np.flatnonzero(~keep)[0])].as_py()
-    found.add(code, who, None, f"{lost} rows without {what} (first: annotation {first})", lost)
-    return table.filter(pa.array(keep))
 
 
 def _boxes(table: pa.Table) -> Floats:

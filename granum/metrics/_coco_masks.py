@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from granum.errors import SizeUnknownError
+from granum.errors import FormatError, SizeUnknownError
 from granum.metrics._drawn import DrawnSample
+from granum.metrics._usable import left_out
 from granum.schema import geometry
+from granum.schema.findings import Findings
 from granum.schema.tables import column
 from granum.store.parts import Batch
 
@@ -25,12 +27,15 @@ MASK = pa.struct([("size", pa.list_(pa.int32(), 2)), ("counts", pa.binary())])
 Rle = dict[str, Any]
 
 
-def masks_of(table: pa.Table, batch: Batch, root: str | None) -> pa.Array:
+def masks_of(batch: Batch, root: str | None, who: str, found: Findings) -> pa.Array:
     """The mask of each row: of its forms, the first of RLE, map, polygons; null where none.
+
+    A label map that cannot be read, and masks of another size than the image, are findings.
 
     Raises:
         SizeUnknownError: polygons in a sample of unknown size.
     """
+    table = batch.annotations
     rle = column(table, "rle").combine_chunks()
     has_rle = np.asarray(rle.is_valid())
     stored = pa.StructArray.from_arrays(
@@ -38,23 +43,43 @@ def masks_of(table: pa.Table, batch: Batch, root: str | None) -> pa.Array:
         fields=list(MASK),
         mask=rle.is_null() if rle.null_count else None,
     )
-    if has_rle.all():
-        return stored
-    drawn: dict[int, Rle] = {}
-    for name, draw in (("map", _of_maps), ("polygons", _of_polygons)):
-        have = np.asarray(column(table, name).is_valid())
-        rows = [i for i in np.flatnonzero(have & ~has_rle).tolist() if i not in drawn]
-        if rows:
-            drawn.update(zip(rows, draw(table.take(pa.array(rows)), batch, root), strict=True))
-    if not drawn:
-        return stored
-    made = pa.array([drawn[i] for i in sorted(drawn)], MASK)
-    where = np.where(has_rle, np.arange(len(rle)), -1)
-    where[sorted(drawn)] = len(rle) + np.arange(len(drawn))
-    return pa.concat_arrays([stored, made]).take(pa.array(where, mask=where < 0))
+    drawn: dict[int, Rle | None] = {}
+    if not has_rle.all():
+        mapped = np.flatnonzero(np.asarray(column(table, "map").is_valid()) & ~has_rle)
+        if len(mapped):
+            some = table.take(pa.array(mapped))
+            drawn.update(zip(mapped.tolist(), _of_maps(some, batch, root, who, found), strict=True))
+        ringed = np.asarray(column(table, "polygons").is_valid()) & ~has_rle
+        ringed[mapped] = False
+        rows = np.flatnonzero(ringed)
+        if len(rows):
+            some = table.take(pa.array(rows))
+            drawn.update(zip(rows.tolist(), _of_polygons(some, batch), strict=True))
+    if drawn:
+        made = pa.array([drawn[i] for i in sorted(drawn)], MASK)
+        where = np.where(has_rle, np.arange(len(rle)), -1)
+        where[sorted(drawn)] = len(rle) + np.arange(len(drawn))
+        stored = pa.concat_arrays([stored, made]).take(pa.array(where, mask=where < 0))
+    what = "with a mask of another size than the image; official code matches it to nothing"
+    left_out(found, "mask-size-mismatch", batch, _misfits(stored, batch), who, what)
+    return stored
 
 
-def _of_maps(table: pa.Table, batch: Batch, root: str | None) -> Iterator[Rle]:
+def _misfits(masks: pa.Array, batch: Batch) -> npt.NDArray[np.bool_]:
+    """Which masks have another size than their image, where that is known."""
+    sizes = np.column_stack(
+        [np.asarray(column(batch.samples, n).fill_null(-1), np.int64) for n in ("height", "width")]
+    )[np.asarray(column(batch.annotations, "sample"), np.int64) - batch.start]
+    rows = np.flatnonzero(np.asarray(masks.is_valid()))
+    own = np.full((len(masks), 2), -1, np.int64)
+    flat = masks.field("size").take(pa.array(rows)).flatten()
+    own[rows] = np.asarray(flat, np.int64).reshape(-1, 2)
+    return np.asarray(((own != sizes) & (own >= 0) & (sizes >= 0)).any(axis=1))
+
+
+def _of_maps(
+    table: pa.Table, batch: Batch, root: str | None, who: str, found: Findings
+) -> Iterator[Rle | None]:
     """Regions of label maps; a map that rows of one sample share is read once."""
     entries, at = table["map"].to_pylist(), _places(table, batch)
     maps, offsets = column(batch.annotations, "map"), batch.offsets()
@@ -63,8 +88,17 @@ def _of_maps(table: pa.Table, batch: Batch, root: str | None) -> Iterator[Rle]:
         shared = [{"map": m} for m in maps.slice(first, last - first).to_pylist()]
         key = batch.samples["key"][place].as_py()
         drawn = DrawnSample(key=key, size=None, rows=shared, root=root)
+        broken = set()
         for row in rows:
-            size, counts = geometry.encode_mask(drawn.mask({"rle": None, "map": entries[row]}))
+            try:
+                mask = drawn.mask({"rle": None, "map": entries[row]})
+            except FormatError as error:
+                if str(error) not in broken:
+                    broken.add(str(error))
+                    found.add("broken-media", who, key, str(error))
+                yield None
+                continue
+            size, counts = geometry.encode_mask(mask)
             yield {"size": size, "counts": counts}
 
 
@@ -73,7 +107,7 @@ def _places(table: pa.Table, batch: Batch) -> list[int]:
     return (np.asarray(table["sample"], np.int64) - batch.start).tolist()
 
 
-def _of_polygons(table: pa.Table, batch: Batch, root: str | None) -> Iterator[Rle]:
+def _of_polygons(table: pa.Table, batch: Batch) -> Iterator[Rle]:
     """Parts united, as official code does; parts with holes by :func:`geometry.rasterize`."""
     from pycocotools import mask as coco_mask
 

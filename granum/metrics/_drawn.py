@@ -13,12 +13,21 @@ import pyarrow as pa
 
 from granum.errors import FormatError, SizeUnknownError
 from granum.schema import geometry
+from granum.schema.findings import Findings
 from granum.schema.rows import LabelMap
 from granum.schema.tables import column
 from granum.store.media import read_values
 from granum.store.parts import Batch
 
-__all__ = ["DrawnSample", "drawn_samples", "has_mask", "is_whole_map", "looked_up"]
+__all__ = [
+    "DrawnSample",
+    "OtherSizeError",
+    "add_fault",
+    "drawn_samples",
+    "has_mask",
+    "is_whole_map",
+    "looked_up",
+]
 
 Row = dict[str, Any]
 Mask = npt.NDArray[np.bool_]
@@ -26,7 +35,11 @@ Ints = npt.NDArray[np.int64]
 
 _DENSE = 1 << 16
 
-_DRAWN = ("kind", "rle", "map", "polygons")
+_DRAWN = ("annotation_id", "kind", "rle", "map", "polygons")
+
+
+class OtherSizeError(FormatError):
+    """A mask that does not fit on its image."""
 
 
 @dataclass
@@ -44,7 +57,7 @@ class DrawnSample:
     size: tuple[int, int] | None
     rows: list[Row]
     root: str | None
-    _read: dict[Any, Ints] = field(default_factory=dict, repr=False)
+    _read: dict[Any, Ints | FormatError] = field(default_factory=dict, repr=False)
 
     def values(self, row: Row) -> Ints:
         """The integers of a row's label map, shape (height, width); a map that rows share is read
@@ -55,8 +68,14 @@ class DrawnSample:
         """
         name = _map_name(row["map"])
         if name not in self._read:
-            self._read[name] = read_values(LabelMap(**self._held(row["map"])), self.root)
-        return self._read[name]
+            try:
+                self._read[name] = read_values(LabelMap(**self._held(row["map"])), self.root)
+            except FormatError as error:
+                self._read[name] = error
+        values = self._read[name]
+        if isinstance(values, FormatError):
+            raise values
+        return values
 
     def _held(self, entry: Row) -> Row:
         if entry["path"] is not None or entry["bytes"] is not None:
@@ -102,7 +121,8 @@ class DrawnSample:
             Shape (height, width); None where there is nothing that says the size.
 
         Raises:
-            FormatError: two masks, or a mask and the image, have different sizes.
+            OtherSizeError: two masks, or a mask and the image, have different sizes.
+            FormatError: a label map cannot be read.
         """
         canvas = None if self.size is None else np.full(self.size, empty, np.int64)
         order = sorted(range(len(rows)), key=lambda k: rows[k].get("z_order") or 0)
@@ -113,7 +133,7 @@ class DrawnSample:
                 canvas = np.full(found[0].shape, empty, np.int64)
             if found[0].shape != canvas.shape:
                 sizes = f"a mask of {found[0].shape} on an image of {canvas.shape} (height, width)"
-                raise FormatError(self.key, sizes)
+                raise OtherSizeError(self.key, sizes)
             np.copyto(canvas, found[1], where=found[0])
         return canvas
 
@@ -130,6 +150,12 @@ class DrawnSample:
         found = looked_up(values, keys, np.arange(len(keys)), -1)
         colours = np.array([paints[k] for k in sorted(paints)], np.int64)
         return found >= 0, colours[found]
+
+
+def add_fault(found: Findings, who: str, sample: DrawnSample, error: FormatError) -> None:
+    """A sample that cannot be drawn is a finding; its rows are not compared."""
+    code = "mask-size-mismatch" if isinstance(error, OtherSizeError) else "broken-media"
+    found.add(code, who, sample.key, str(error), max(len(sample.rows), 1))
 
 
 def _map_name(entry: Row) -> Any:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from granum.metrics._drawn import DrawnSample, Row, has_mask, looked_up
+from granum.errors import FormatError
+from granum.metrics._drawn import DrawnSample, Row, add_fault, has_mask, looked_up
+from granum.metrics._usable import rows_left_out
 from granum.schema.findings import Findings
 
 __all__ = ["Matches", "Segments", "matched", "segments_of"]
@@ -42,25 +44,25 @@ def segments_of(sample: DrawnSample, who: str, found: Findings) -> Segments:
 
     Rows of one label map are its values; other masks are painted, the first keeps what two share.
     """
-    rows = [r for r in sample.rows if r["kind"] == "object" and r["category"] is not None]
-    drawn = [r for r in rows if has_mask(r)]
-    for code, n, what in (
-        ("missing-geometry", len(rows) - len(drawn), "mask"),
-        (
-            "unknown-category",
-            sum(r["kind"] == "object" for r in sample.rows) - len(rows),
-            "category",
-        ),
+    objects = [r for r in sample.rows if r["kind"] == "object"]
+    named = [r for r in objects if r["category"] is not None]
+    drawn = [r for r in named if has_mask(r)]
+    for code, lost, what in (
+        ("missing-category", [r for r in objects if r["category"] is None], "a category"),
+        ("missing-geometry", [r for r in named if not has_mask(r)], "a mask"),
     ):
-        if n:
-            found.add(code, who, sample.key, f"{n} objects without a {what}", n)
+        rows_left_out(found, code, who, sample.key, lost, f"without {what}")
     labels = None
     if drawn:
-        if _one_map(drawn):
-            drawn.sort(key=lambda r: int(r["map"]["value"]))
-            labels = _of_map(sample, drawn, who, found)
-        else:
-            labels = _painted(sample, drawn, who, found)
+        try:
+            if _one_map(drawn):
+                drawn.sort(key=lambda r: int(r["map"]["value"]))
+                labels = _of_map(sample, drawn, who, found)
+            else:
+                labels, drawn = _painted(sample, drawn, who, found)
+        except FormatError as error:
+            add_fault(found, who, sample, error)
+            drawn = []
     areas = [np.nan if r["area"] is None else r["area"] for r in drawn]
     return Segments(
         labels,
@@ -99,20 +101,24 @@ def _of_map(sample: DrawnSample, rows: list[Row], who: str, found: Findings) -> 
     return labels
 
 
-def _painted(sample: DrawnSample, rows: list[Row], who: str, found: Findings) -> Ints:
+def _painted(
+    sample: DrawnSample, rows: list[Row], who: str, found: Findings
+) -> tuple[Ints, list[Row]]:
+    """The rows that are of one size, painted."""
     labels = sample.mask(rows[0]).astype(np.int64)
-    shared = 0
-    for number, row in enumerate(rows[1:], 2):
+    shared, fit = 0, rows[:1]
+    for row in rows[1:]:
         mask = sample.mask(row)
         if mask.shape != labels.shape:
-            message = f"a mask of {mask.shape} beside one of {labels.shape}; left out"
-            found.add("mask-size-mismatch", who, sample.key, message)
+            message = f"with a mask of {mask.shape} pixels beside one of {labels.shape}"
+            rows_left_out(found, "mask-size-mismatch", who, sample.key, [row], message)
             continue
+        fit.append(row)
         shared += int((mask & (labels > 0)).sum())
-        labels[mask & (labels == 0)] = number
+        labels[mask & (labels == 0)] = len(fit)
     if shared:
         found.add("overlapping-masks", who, sample.key, f"{shared} pixels are in several masks")
-    return labels
+    return labels, fit
 
 
 @dataclass(frozen=True)

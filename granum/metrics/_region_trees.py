@@ -3,39 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from granum.metrics._drawn import DrawnSample, has_mask, is_whole_map
+from granum.metrics._usable import rows_left_out
+from granum.schema.findings import Findings
 
-__all__ = ["tree_cuts"]
+__all__ = ["Cuts", "tree_cuts"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
-def tree_cuts(sample: DrawnSample, thresholds: Floats) -> tuple[Ints, Ints] | None:
-    """Leaves, shape (height, width), and the region of each leaf at each threshold, shape (T, L).
+@dataclass(frozen=True)
+class Cuts:
+    """Cuts of one partition.
+
+    Attributes:
+        leaves: of each pixel, shape (height, width).
+        regions: that each leaf belongs to at each threshold, shape (thresholds, leaves).
+        rows: how many rows it is made of.
+    """
+
+    leaves: Ints
+    regions: Ints
+    rows: int
+
+
+def tree_cuts(sample: DrawnSample, thresholds: Floats, found: Findings) -> Cuts | None:
+    """The cuts of a sample's regions; None where no row has a mask. What is left out is a finding.
 
     A whole label map is one cut. In a tree, a pixel's leaf is the deepest row that covers it; at
     threshold t it belongs to the highest row above that leaf which is reached by rows of
-    granularity t at most. What no row covers is one leaf more. None where no row has a mask.
+    granularity t at most. What no row covers is one leaf more.
     """
     rows = [row for row in sample.rows if row["kind"] == "object"]
+    parents_of = {row["parent"] for row in rows}
+    bare = [r for r in rows if not has_mask(r) and r["annotation_id"] not in parents_of]
+    who, key = "predictions", sample.key
+    rows_left_out(found, "missing-geometry", who, key, bare, "without a mask")
     whole = [row for row in rows if is_whole_map(row)]
     if whole and all(row["parent"] is None for row in rows):
-        known, flat = np.unique(sample.values(whole[0]), return_inverse=True)
-        leaves = flat.reshape(sample.values(whole[0]).shape).astype(np.int64)
-        return leaves, np.tile(np.arange(len(known)), (len(thresholds), 1))
+        beside = [row for row in rows if row is not whole[0] and row not in bare]
+        what = "beside a label map of all regions"
+        rows_left_out(found, "duplicate-annotation", who, key, beside, what)
+        values = sample.values(whole[0])
+        known, flat = np.unique(values, return_inverse=True)
+        leaves = flat.reshape(values.shape).astype(np.int64)
+        return Cuts(leaves, np.tile(np.arange(len(known)), (len(thresholds), 1)), 1)
     order, parents = _parents_first(rows)
     placed = [rows[i] for i in order]
     drawn = [i for i, row in enumerate(placed) if has_mask(row)]
     canvas = sample.painted([placed[i] for i in drawn], lambda k, _: drawn[k], empty=len(placed))
     if canvas is None or not drawn:
         return None
-    return canvas, _tops(placed, parents, thresholds)
+    return Cuts(canvas, _tops(placed, parents, thresholds), len(rows) - len(bare))
 
 
 def _parents_first(rows: Sequence[dict[str, Any]]) -> tuple[list[int], list[int]]:

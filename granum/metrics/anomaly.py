@@ -12,7 +12,7 @@ define (no defect, or nothing normal) is None.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, ClassVar
@@ -21,11 +21,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from granum.errors import UsageError
-from granum.metrics._anomaly_rows import FIELD_COLUMNS, TRUTH_COLUMNS, Truth, heat_map, truth_of
-from granum.metrics._drawn import DrawnSample, drawn_samples
+from granum.errors import FormatError, UsageError
+from granum.metrics._anomaly_rows import FIELD_COLUMNS, TRUTH_COLUMNS, heat_map, truth_of
+from granum.metrics._drawn import DrawnSample, add_fault, drawn_samples
 from granum.metrics._score_counts import Ranking, ScoreCounts, defect_sizes, rank, rounded
-from granum.metrics.base import Context, Protocol, Result, protocols
+from granum.metrics.base import Context, Protocol, Result, joined_findings, protocols
 from granum.schema.defects import GOOD, defective
 from granum.schema.findings import Findings
 from granum.store.parts import Batch
@@ -56,7 +56,7 @@ class _State:
     samples: list[_Scored]
     pixels: ScoreCounts
     resized: int
-    findings: list[tuple[str, str, str]]
+    findings: Findings
 
 
 @protocols("anomaly")
@@ -85,6 +85,7 @@ class Anomaly(Protocol):
     name: ClassVar[str] = "anomaly"
     reference: ClassVar[str] = "scikit-learn (AUROC, AP), MVTec AD evaluation code (AUPRO)"
     extra: ClassVar[str | None] = "eval"
+    truth_kinds: ClassVar[tuple[str, ...] | None] = ("object", "label")
 
     limit: float = 0.3
     good: tuple[str, ...] = GOOD
@@ -98,7 +99,8 @@ class Anomaly(Protocol):
 
     def state(self, truth: Batch, predictions: Batch, context: Context) -> _State:
         good = set(np.flatnonzero(~defective(context.categories, self.good)).tolist())
-        state = _State([], ScoreCounts.merged([]), 0, [])
+        found = Findings(on_error="skip")
+        samples: list[_Scored] = []
         counts, resized = [], 0
         pairs = zip(
             drawn_samples(truth, TRUTH_COLUMNS, context.map_root),
@@ -106,31 +108,36 @@ class Anomaly(Protocol):
             strict=True,
         )
         for real, guess in pairs:
-            true = truth_of(real, good)
-            scored = self._scored(real, guess, true, state.findings)
+            scored = self._scored(real, guess, good, found)
             if scored is not None:
-                state.samples.append(scored[0])
+                samples.append(scored[0])
                 counts += scored[1]
                 resized += scored[2]
             if len(counts) >= _MERGED:
                 counts = [ScoreCounts.merged(counts)]
-        return _State(state.samples, ScoreCounts.merged(counts), resized, state.findings)
+        return _State(samples, ScoreCounts.merged(counts), resized, found)
 
     def _scored(
         self,
         real: DrawnSample,
         guess: DrawnSample,
-        true: Truth,
-        findings: list[tuple[str, str, str]],
+        good: Set[int],
+        findings: Findings,
     ) -> tuple[_Scored, list[ScoreCounts], int] | None:
         """The sample, the counts of its pixels (if any are known), and whether it was resized."""
-        found = heat_map(guess, real.size if true.mask is None else true.mask.shape)
-        if found is None:
-            if guess.rows:
-                findings.append(("missing-geometry", real.key, "no field row with a map or score"))
+        try:
+            true = truth_of(real, good, findings)
+        except FormatError as error:
+            add_fault(findings, "truth", real, error)
             return None
-        if found.more:
-            findings.append(("duplicate-annotation", real.key, "more than one field: first counts"))
+        size = real.size if true.mask is None else true.mask.shape
+        try:
+            found = heat_map(guess, size, findings)
+        except FormatError as error:
+            add_fault(findings, "predictions", guess, error)
+            return None
+        if found is None:
+            return None
         counts = []
         if found.scores is not None and true.pixels_known:
             scores = found.scores if self.bits is None else rounded(found.scores, self.bits)
@@ -148,9 +155,7 @@ class Anomaly(Protocol):
         pixels = ScoreCounts.merged([state.pixels for state in states])
         images = _image_ranking(samples)
         ranking = pixels.ranking()
-        findings = Findings(on_error="skip")
-        for code, key, message in sorted(f for state in states for f in state.findings):
-            findings.add(code, key, None, message)
+        findings = joined_findings((s.findings for s in states), by_place=True)
         for what, one in (("image", images), ("pixel", ranking)):
             if not one.defined:
                 lacks = "defect" if not len(one.scores) else f"normal {what}"
@@ -161,6 +166,9 @@ class Anomaly(Protocol):
             per_sample=_sample_table(samples),
             curves=_curves(ranking),
             facts={
+                # A sample is true without a row: it is normal.
+                "truths": context.samples,
+                "predictions": len(samples),
                 "samples_scored": len(samples),
                 "anomalous": sum(s.anomalous for s in samples),
                 "regions": pixels.regions,

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from granum.registry import Registry
 from granum.schema.findings import Findings
@@ -74,17 +75,23 @@ class Result:
         return self.values[name]
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the per-sample table and the curves, JSON-serialisable."""
+        """All but the per-sample table, JSON-serialisable; curves by name, then by column."""
         return {
             "protocol": self.protocol,
             "values": dict(self.values),
             "per_class": None if self.per_class is None else self.per_class.to_pylist(),
+            "curves": {name: _listed(table) for name, table in self.curves.items()},
             "facts": dict(self.facts),
             "findings": self.findings.to_dict(),
         }
 
     def to_json(self) -> str:
-        return json.dumps(self.to_dict(), indent=1, default=str)
+        """``to_dict`` as JSON for a file: curves, which are long, on one line."""
+        lines = []
+        for name, value in self.to_dict().items():
+            indent = None if name == "curves" else 1
+            lines.append(f" {json.dumps(name)}: {json.dumps(value, indent=indent, default=str)}")
+        return "{\n" + ",\n".join(lines) + "\n}\n"
 
     def markdown(self) -> str:
         """The values as a table for people."""
@@ -101,14 +108,20 @@ class Protocol(ABC):
         name: as users type it.
         reference: the implementation that its numbers equal.
         extra: of granum that it needs, if any.
-        needs: columns (``category``, ``score``) without which a prediction cannot be counted; rows
-            that lack them are findings and never reach ``state``.
+        needs: columns (``category``, ``score``) without which a prediction cannot be counted, or
+            ``known`` (a category that it may have is one of the truth's); rows that lack them are
+            findings and never reach ``state``.
+        kinds: of rows that it compares (None: all); predictions of others are findings and never
+            reach ``state``.
+        truth_kinds: the same of the truth.
     """
 
     name: ClassVar[str]
     reference: ClassVar[str]
     extra: ClassVar[str | None] = None
     needs: ClassVar[tuple[str, ...]] = ()
+    kinds: ClassVar[tuple[str, ...] | None] = None
+    truth_kinds: ClassVar[tuple[str, ...] | None] = None
 
     def parameters(self) -> dict[str, Any]:
         return asdict(self)  # type: ignore[call-overload,no-any-return]
@@ -119,15 +132,29 @@ class Protocol(ABC):
 
     @abstractmethod
     def result(self, states: Sequence[Any], context: Context) -> Result:
-        """The numbers of all parts."""
+        """The numbers of all parts. Its facts say under ``truths`` and ``predictions`` how many
+        rows of each were compared in the end; where none was, there is no number."""
 
 
-def joined_findings(found: Iterable[Findings]) -> Findings:
-    """Findings of all parts, in order."""
+def joined_findings(found: Iterable[Findings], *, by_place: bool = False) -> Findings:
+    """Findings of all parts, in order; ``by_place``: in an order that no sharding changes."""
     out = Findings(on_error="skip")
     for findings in found:
         out.counts.update(findings.counts)
         out.items += findings.items
+    if by_place:
+        out.items.sort(key=lambda f: (f.code, f.place or "", f.path, f.message))
+    return out
+
+
+def _listed(table: pa.Table) -> dict[str, list[Any]]:
+    """Columns as lists; what is no number is None, as JSON has it."""
+    out = {}
+    for name in table.column_names:
+        values = table[name]
+        if pa.types.is_floating(values.type):
+            values = pc.if_else(pc.is_finite(values), values, None)
+        out[name] = values.to_pylist()
     return out
 
 

@@ -67,6 +67,8 @@ class _Coco(Protocol):
     extra: ClassVar[str | None] = "eval"
     reference: ClassVar[str] = "pycocotools 2.0, by hotcoco"
     needs: ClassVar[tuple[str, ...]] = ("category", "score")
+    kinds: ClassVar[tuple[str, ...] | None] = ("object",)
+    truth_kinds: ClassVar[tuple[str, ...] | None] = ("object",)
 
     max_detections: tuple[int, ...] = (1, 10, 100)
     iou_thresholds: tuple[float, ...] | None = None
@@ -113,6 +115,8 @@ class _Coco(Protocol):
             per_sample=self._per_sample(ordered, sides, len(names)),
             curves={"precision": arrays.curves(images, names)},
             facts={
+                "truths": len(sides.truth),
+                "predictions": len(sides.predictions),
                 "deviations": arrays.deviations,
                 "evaluator": f"hotcoco {run.hotcoco().__version__}",
             },

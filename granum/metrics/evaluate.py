@@ -72,7 +72,8 @@ def evaluate(
         SizeUnknownError: pixels are needed where sizes are unknown.
     """
     chosen = protocol_of(protocol, parameters)
-    pairing = Pairing(truth, predictions, needs=chosen.needs, by=by)
+    kinds = chosen.truth_kinds, chosen.kinds
+    pairing = Pairing(truth, predictions, needs=chosen.needs, by=by, kinds=kinds)
     context = Context(
         categories=truth.categories,
         map_root=_map_root(truth),
@@ -84,18 +85,54 @@ def evaluate(
     run = executor or Executor()
     counted = list(run.map(partial(_counted, pairing, chosen, context), range(len(pairing))))
     result = chosen.result([state for state, _, _ in counted], context)
-    found = [pairing.unknown_samples(), *(f for _, f, _ in counted), result.findings]
     facts = {
         "reference": chosen.reference,
         "parameters": chosen.parameters(),
         "samples": len(truth),
+        "truth_rows": _rows(truth),
+        "prediction_rows": _rows(predictions),
         "truths": sum(n[0] for _, _, n in counted),
         "predictions": sum(n[1] for _, _, n in counted),
         "truth_layer": truth.meta.layer,
         "prediction_layer": predictions.meta.layer,
         **result.facts,
     }
+    result = _without_numbers(result) if _nothing(facts, "prediction") else result
+    found = [pairing.unknown_samples(), *(f for _, f, _ in counted), result.findings]
+    found.append(_judged(result, facts))
     return replace(result, findings=joined_findings(found), facts=facts)
+
+
+def _rows(dataset: Dataset) -> int:
+    return sum(part.layer(dataset.meta.layer).num_rows for part in dataset.parts)
+
+
+def _nothing(facts: Mapping[str, Any], side: str) -> bool:
+    """Whether a layer has rows, and none of them was compared."""
+    return bool(facts[f"{side}_rows"]) and not facts[f"{side}s"]
+
+
+def _without_numbers(result: Result) -> Result:
+    """All undefined: numbers of predictions that were left out would say that they are wrong."""
+    values = dict.fromkeys(result.values)
+    return replace(result, values=values, per_class=None, per_sample=None, curves={})
+
+
+def _judged(result: Result, facts: Mapping[str, Any]) -> Findings:
+    """Layers of which nothing was compared, and numbers that nothing defines."""
+    found = Findings(on_error="skip")
+    for side in ("truth", "prediction"):
+        if not facts[f"{side}s"]:
+            layer, rows = facts[f"{side}_layer"], facts[f"{side}_rows"]
+            why = f"none of its {rows} rows can be compared" if rows else "it has no row"
+            message = f"layer {layer!r}: {why} by {result.protocol}"
+            who = "truth" if side == "truth" else "predictions"
+            found.add("nothing-to-compare", who, None, message)
+    undefined = [name for name, value in result.values.items() if value is None]
+    if undefined and "undefined-number" not in result.findings.counts:
+        message = f"{', '.join(undefined)}: nothing defines them"
+        found.add("undefined-number", "values", None, message, len(undefined))
+    return found
 
 
 def _counted(

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from granum.errors import SizeUnknownError, UsageError
+from granum.metrics._usable import kept, left_out, of_kinds
 from granum.schema import tables
 from granum.schema.findings import Findings
 from granum.schema.tables import column, with_column
@@ -29,6 +30,7 @@ from granum.store.parts import Batch, concat, select_parts
 __all__ = ["Match", "Pairing"]
 
 Match = Literal["key", "source_id"]
+Kinds = tuple[str, ...] | None
 Indices = npt.NDArray[np.int64]
 
 
@@ -39,9 +41,11 @@ class Pairing:
         truth: the dataset whose current layer is true.
         predictions: the dataset whose current layer is predicted; the same dataset seen with
             another layer, or another one whose samples have the same keys.
-        needs: columns (``category``, ``score``) without which a prediction cannot be counted.
+        needs: columns (``category``, ``score``) without which a prediction cannot be counted;
+            ``known``: a prediction that has a category has one of the truth.
         by: what samples are joined by: their ``key``, or their ``source_id`` (a file of results
             knows images and categories by their ids only).
+        kinds: of rows that are compared, of truth and of predictions; None: any.
 
     Raises:
         UsageError: they have no sample in common, or ``by`` is unknown.
@@ -54,11 +58,12 @@ class Pairing:
         *,
         needs: Sequence[str] = (),
         by: Match = "key",
+        kinds: tuple[Kinds, Kinds] = (None, None),
     ) -> None:
         if by not in ("key", "source_id"):
             raise UsageError(f"samples are joined by key or source_id, not by {by!r}")
         self.truth, self.predictions = truth, predictions
-        self.needs, self.by = tuple(needs), by
+        self.needs, self.by, self.kinds = tuple(needs), by, kinds
         self.aligned = _aligned(truth, predictions)
         self.categories = _category_rows(truth.categories, predictions.categories, by)
         self.rows = np.empty(0, np.int64) if self.aligned else _sample_rows(truth, predictions, by)
@@ -71,7 +76,7 @@ class Pairing:
 
     def __reduce__(self) -> tuple[Any, ...]:
         sides = (_Side(self.truth), _Side(self.predictions))
-        return _unpickled, (*sides, self.needs, self.by)
+        return _unpickled, (*sides, self.needs, self.by, self.kinds)
 
     def __len__(self) -> int:
         return len(self.truth.parts)
@@ -83,21 +88,24 @@ class Pairing:
         """Truth, predictions and findings of one part of the truth.
 
         Both batches have the same samples and pixels as unit; ``sample`` of the annotations is the
-        row in the truth, ``category`` the row in the truth's categories.
+        row in the truth, ``category`` the row in the truth's categories. Rows of other kinds than
+        those compared, and predictions that lack what is needed, are in neither.
 
         Raises:
             SizeUnknownError: coordinates are fractions of an image whose size is unknown.
         """
         part = self.truth.parts[number]
         findings = Findings(on_error="skip")
-        whole = part.batch(self.truth.meta.layer)
+        whole = of_kinds(part.batch(self.truth.meta.layer), self.kinds[0], "truth", findings)
         if self.aligned:
             other = self.predictions.parts[number]
             table, theirs = other.layer(self.predictions.meta.layer), other.samples()
         else:
-            table, theirs = self._joined(part.start, part.rows)
-        predicted = self._checked(self._categorised(table, findings), findings)
-        samples, true, predicted = _in_pixels(whole, theirs, predicted)
+            table, theirs = self._joined(part.start, part.rows, findings)
+        mine = Batch(whole.samples, table, part.start)
+        mine = of_kinds(mine, self.kinds[1], "predictions", findings)
+        mine = self._scored(self._categorised(mine, findings), findings)
+        samples, true, predicted = _in_pixels(whole, theirs, mine.annotations)
         truth, predictions = Batch(samples, true, part.start), Batch(samples, predicted, part.start)
         empty = int((np.diff(predictions.offsets()) == 0).sum())
         if empty:
@@ -123,14 +131,14 @@ class Pairing:
                 _add(findings, "unknown-sample", f"{message} (first: {first!r})", n)
         return findings
 
-    def _joined(self, start: int, rows: int) -> tuple[pa.Table, pa.Table]:
+    def _joined(self, start: int, rows: int, findings: Findings) -> tuple[pa.Table, pa.Table]:
         """Annotations of the predictions for samples of the truth, and their sample rows."""
         found = self.rows[start : start + rows]
         at = np.flatnonzero(found >= 0)
         layers, samples = [], []
         for piece in select_parts(self.predictions.parts, found[at]):
-            table = piece.layer(self.predictions.meta.layer)
-            table = table.filter(column(table, "sample").is_valid())
+            batch = piece.batch(self.predictions.meta.layer)
+            table = of_kinds(batch, None, "predictions", findings).annotations
             where = at[np.asarray(column(table, "sample"), np.int64)] + start
             layers.append(with_column(table, "sample", pa.array(where)))
             samples.append(piece.samples())
@@ -140,11 +148,19 @@ class Pairing:
         taken = theirs.take(pa.array(places, mask=places < 0))
         return concat(layers, tables.ANNOTATIONS), taken
 
-    def _categorised(self, table: pa.Table, findings: Findings) -> pa.Table:
+    def _categorised(self, batch: Batch, findings: Findings) -> Batch:
         """Categories as rows of the truth's table; null where the truth has none of the name."""
-        if self.categories is None or not table.num_rows:
-            return table
+        table = batch.annotations
         old = column(table, "category").combine_chunks()
+        if "category" in self.needs and old.null_count:
+            absent = np.asarray(old.is_null())
+            what = "without a category"
+            left_out(findings, "missing-category", batch, absent, "predictions", what)
+            batch = kept(batch, ~absent)
+            table = batch.annotations
+            old = column(table, "category").combine_chunks()
+        if self.categories is None or not table.num_rows:
+            return batch
         mapped = pa.array(self.categories, mask=self.categories < 0, type=pa.int32()).take(old)
         lost = np.asarray(pc.and_(old.is_valid(), mapped.is_null()))
         if lost.any():
@@ -153,24 +169,20 @@ class Pairing:
             n, shown = int(lost.sum()), ", ".join(map(repr, names))
             message = f"{n} predictions of {len(rows)} categories that the truth does not have"
             _add(findings, "unknown-category", f"{message} (such as {shown})", n)
-        return with_column(table, "category", mapped)
+        known = Batch(batch.samples, with_column(table, "category", mapped), batch.start)
+        wanted = {"category", "known"} & set(self.needs)
+        return kept(known, ~lost) if wanted else known
 
-    def _checked(self, table: pa.Table, findings: Findings) -> pa.Table:
-        """Without the rows that lack what the protocol needs."""
-        keep = np.ones(table.num_rows, bool)
-        if "category" in self.needs:
-            keep &= np.asarray(column(table, "category").is_valid())
-        if "score" in self.needs:
-            score = column(table, "score")
-            absent = np.asarray(score.is_null())
-            nan = np.isnan(np.asarray(score.fill_null(0.0), np.float64))
-            for code, rows in (("missing-score", absent & keep), ("nan-score", nan & keep)):
-                if rows.any():
-                    n = int(rows.sum())
-                    what = "no score" if code == "missing-score" else "a score of NaN"
-                    _add(findings, code, f"{n} predictions have {what}", n)
-            keep &= ~absent & ~nan
-        return table if keep.all() else table.filter(pa.array(keep))
+    def _scored(self, batch: Batch, findings: Findings) -> Batch:
+        """Without the rows that lack a score, where the protocol needs it."""
+        if "score" not in self.needs:
+            return batch
+        score = column(batch.annotations, "score")
+        absent = np.asarray(score.is_null())
+        nan = np.isnan(np.asarray(score.fill_null(0.0), np.float64))
+        left_out(findings, "missing-score", batch, absent, "predictions", "without a score")
+        left_out(findings, "nan-score", batch, nan, "predictions", "with a score of NaN")
+        return kept(batch, ~absent & ~nan)
 
 
 def _add(findings: Findings, code: str, message: str, n: int) -> None:
@@ -199,12 +211,18 @@ def _reopened(
 
 
 @lru_cache(maxsize=2)
-def _paired(truth: Dataset, predictions: Dataset, needs: tuple[str, ...], by: Match) -> Pairing:
-    return Pairing(truth, predictions, needs=needs, by=by)
+def _paired(
+    truth: Dataset,
+    predictions: Dataset,
+    needs: tuple[str, ...],
+    by: Match,
+    kinds: tuple[Kinds, Kinds],
+) -> Pairing:
+    return Pairing(truth, predictions, needs=needs, by=by, kinds=kinds)
 
 
-def _unpickled(truth: _Side, predictions: _Side, needs: tuple[str, ...], by: Match) -> Pairing:
-    return _paired(truth.dataset, predictions.dataset, needs, by)
+def _unpickled(truth: _Side, predictions: _Side, *more: Any) -> Pairing:
+    return _paired(truth.dataset, predictions.dataset, *more)
 
 
 def _aligned(truth: Dataset, predictions: Dataset) -> bool:

@@ -32,7 +32,8 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class _State:
-    """Of a part: sample (in the part) and category of every match, error and miss."""
+    """Of a part: sample (in the part) and category of every match, error and miss; how many
+    segments of truth and predictions were compared."""
 
     start: int
     keys: pa.Array
@@ -40,6 +41,7 @@ class _State:
     iou: Floats
     fp: Ints
     fn: Ints
+    segments: tuple[int, int]
     findings: Findings
 
 
@@ -69,6 +71,8 @@ class PanopticQuality(Protocol):
     name: ClassVar[str] = "panoptic-quality"
     reference: ClassVar[str] = "panopticapi"
     needs: ClassVar[tuple[str, ...]] = ("category",)
+    kinds: ClassVar[tuple[str, ...] | None] = ("object",)
+    truth_kinds: ClassVar[tuple[str, ...] | None] = ("object",)
 
     def state(self, truth: Batch, predictions: Batch, context: Context) -> _State:
         found = Findings(on_error="skip")
@@ -79,14 +83,16 @@ class PanopticQuality(Protocol):
             strict=True,
         )
         out: dict[str, list[Ints]] = {"tp": [], "fp": [], "fn": []}
-        ious = [np.empty(0)]
+        ious, compared = [np.empty(0)], np.zeros(2, np.int64)
         for i, (true, predicted) in enumerate(both):
             mine = segments_of(true, "truth", found)
             theirs = segments_of(predicted, "predictions", found)
             if _of_other_size(mine, theirs):
                 message = f"the truth is drawn at {_size(mine)}, the predictions at {_size(theirs)}"
-                found.add("mask-size-mismatch", "predictions", true.key, message)
+                n = len(theirs.category)
+                found.add("mask-size-mismatch", "predictions", true.key, message, n)
                 theirs = theirs.none()
+            compared += len(mine.category), len(theirs.category)
             matches = matched(mine, theirs)
             ious.append(matches.iou)
             for name, values in out.items():
@@ -99,6 +105,7 @@ class PanopticQuality(Protocol):
             start=truth.start,
             keys=truth.samples["key"].combine_chunks(),
             iou=np.concatenate(ious),
+            segments=(int(compared[0]), int(compared[1])),
             findings=found,
             **joined,
         )
@@ -113,6 +120,10 @@ class PanopticQuality(Protocol):
             values=_values(counts.scores(), isthing),
             per_class=_per_class(context, counts),
             per_sample=_per_sample(events, context.categories.num_rows),
+            facts={
+                name: sum(s.segments[k] for s in ordered)
+                for k, name in enumerate(("truths", "predictions"))
+            },
             findings=joined_findings(s.findings for s in ordered),
         )
 

@@ -13,18 +13,25 @@ text with six significant digits and reads them back; ``mode="official"`` does t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from granum.errors import MissingExtraError, UsageError
-from granum.metrics._drawn import DrawnSample, drawn_samples, has_mask, is_whole_map
+from granum.errors import FormatError, MissingExtraError, UsageError
+from granum.metrics._drawn import (
+    DrawnSample,
+    add_fault,
+    drawn_samples,
+    has_mask,
+    is_whole_map,
+)
 from granum.metrics._region_counts import information_of, joint_histogram, overlaps, rand_of
 from granum.metrics._region_scores import RegionScores
 from granum.metrics._region_trees import tree_cuts
-from granum.metrics.base import Context, Protocol, Result, protocols
+from granum.metrics._usable import rows_left_out
+from granum.metrics.base import Context, Protocol, Result, joined_findings, protocols
 from granum.schema.findings import Findings
 from granum.store.parts import Batch
 
@@ -47,8 +54,12 @@ VOID = 0
 
 @dataclass
 class _State:
+    """Of a part: scores, and how many rows of truth and predictions were compared."""
+
     scores: RegionScores
-    findings: list[tuple[str, str, str]]
+    truths: int = 0
+    predictions: int = 0
+    findings: Findings = field(default_factory=lambda: Findings(on_error="skip"))
 
 
 @protocols("regions")
@@ -72,6 +83,9 @@ class Regions(Protocol):
     name: ClassVar[str] = "regions"
     reference: ClassVar[str] = "BSDS500 benchmark code (Arbelaez et al.)"
 
+    kinds: ClassVar[tuple[str, ...] | None] = ("object",)
+    truth_kinds: ClassVar[tuple[str, ...] | None] = ("object",)
+
     thresholds: int = 99
     mode: Literal["official", "corrected"] = "official"
 
@@ -83,59 +97,80 @@ class Regions(Protocol):
 
     def state(self, truth: Batch, predictions: Batch, context: Context) -> _State:
         cuts = np.arange(1, self.thresholds + 1) / (self.thresholds + 1)
-        state = _State(RegionScores(cuts.tolist()), [])
+        state = _State(RegionScores(cuts.tolist()))
         pairs = zip(
             drawn_samples(truth, ["annotator", "z_order"], context.map_root),
             drawn_samples(predictions, _TREE, context.prediction_map_root),
             strict=True,
         )
         for people, machine in pairs:
-            truths = _segmentations(people)
-            if not truths:
-                state.findings.append(("no-truth", people.key, "no region is annotated"))
-                continue
-            found = tree_cuts(machine, cuts)
-            if found is None:
-                state.findings.append(("missing-geometry", people.key, "no region is predicted"))
-                continue
-            leaves, regions = found
-            if any(t.shape != leaves.shape for t in truths):
-                message = f"regions of {leaves.shape} pixels, truth of {truths[0].shape}"
-                state.findings.append(("mask-size-mismatch", people.key, message))
-                continue
-            state.scores.add_hierarchy(people.key, leaves, regions, truths, void=VOID)
+            self._add(people, machine, cuts, state)
         return state
+
+    def _add(self, people: DrawnSample, machine: DrawnSample, cuts: Floats, state: _State) -> None:
+        """Count one sample."""
+        found, key = state.findings, people.key
+        try:
+            truths, rows = _segmentations(people, found)
+        except FormatError as error:
+            add_fault(found, "truth", people, error)
+            return
+        if not truths:
+            found.add("no-truth", "truth", key, "no region is annotated")
+            return
+        state.truths += rows
+        try:
+            cut = tree_cuts(machine, cuts, found)
+        except FormatError as error:
+            add_fault(found, "predictions", machine, error)
+            return
+        if cut is None:
+            return
+        if any(t.shape != cut.leaves.shape for t in truths):
+            message = f"regions of {cut.leaves.shape} pixels, truth of {truths[0].shape}"
+            found.add("mask-size-mismatch", "predictions", key, message, cut.rows)
+            return
+        state.predictions += cut.rows
+        state.scores.add_hierarchy(key, cut.leaves, cut.regions, truths, void=VOID)
 
     def result(self, states: Sequence[Any], context: Context) -> Result:
         scores = RegionScores((np.arange(1, self.thresholds + 1) / (self.thresholds + 1)).tolist())
-        findings = Findings(on_error="skip")
         for state in states:
             scores.merge(state.scores)
-        for code, key, message in sorted(f for state in states for f in state.findings):
-            findings.add(code, key, None, message)
         digits = 6 if self.mode == "official" else None
         return Result(
             protocol=self.name,
             values=scores.summary(digits),
             per_sample=scores.images(digits),
             curves={"thresholds": scores.curve(digits)},
-            facts={"samples_scored": len(scores)},
-            findings=findings,
+            facts={
+                "truths": sum(s.truths for s in states),
+                "predictions": sum(s.predictions for s in states),
+                "samples_scored": len(scores),
+            },
+            findings=joined_findings((s.findings for s in states), by_place=True),
         )
 
 
 _TREE = ("annotation_id", "parent", "granularity", "z_order")
 
 
-def _segmentations(sample: DrawnSample) -> list[Ints]:
-    """The segmentations of a sample's annotators, in the order of their names; 0 is void."""
+def _segmentations(sample: DrawnSample, found: Findings) -> tuple[list[Ints], int]:
+    """The segmentations of a sample's annotators, in the order of their names (0 is void), and how
+    many rows they are made of; what is left out is a finding."""
+    objects = [row for row in sample.rows if row["kind"] == "object"]
+    bare = [row for row in objects if not has_mask(row)]
+    rows_left_out(found, "missing-geometry", "truth", sample.key, bare, "without a mask")
     by_annotator: dict[str, list[dict[str, Any]]] = {}
-    for row in sample.rows:
-        if row["kind"] == "object" and has_mask(row):
+    for row in objects:
+        if has_mask(row):
             by_annotator.setdefault(row["annotator"] or "", []).append(row)
-    out = []
+    out, used = [], 0
     for _, rows in sorted(by_annotator.items()):
         whole = [row for row in rows if is_whole_map(row)]
+        beside = [row for row in rows if row is not whole[0]] if whole else []
+        what = "beside the label map of their annotator"
+        rows_left_out(found, "duplicate-annotation", "truth", sample.key, beside, what)
         drawn = (
             sample.values(whole[0])
             if whole
@@ -143,7 +178,8 @@ def _segmentations(sample: DrawnSample) -> list[Ints]:
         )
         if drawn is not None and (drawn != VOID).any():
             out.append(drawn)
-    return out
+            used += len(rows) - len(beside)
+    return out, used
 
 
 # ------------------------------------------------------------------ one segmentation

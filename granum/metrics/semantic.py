@@ -10,17 +10,17 @@ IoU averages over images first; here that is ``per_sample``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from granum.errors import UnknownNameError, UsageError
-from granum.metrics._class_maps import UNLABELLED, Lookup, class_map
-from granum.metrics._drawn import drawn_samples
-from granum.metrics.base import Context, Protocol, Result, protocols
+from granum.errors import FormatError, UnknownNameError, UsageError
+from granum.metrics._class_maps import UNLABELLED, ClassMap, Lookup, class_map
+from granum.metrics._drawn import DrawnSample, add_fault, drawn_samples
+from granum.metrics.base import Context, Protocol, Result, joined_findings, protocols
 from granum.schema import tables
 from granum.schema.findings import Findings
 from granum.schema.tables import column
@@ -40,10 +40,14 @@ class _Cells:
     pixels: Ints
 
 
-@dataclass(frozen=True)
+@dataclass
 class _State:
-    samples: dict[str, _Cells]
-    findings: list[tuple[str, str, str]]
+    """Of a part: cells by key, and how many rows of truth and predictions were compared."""
+
+    samples: dict[str, _Cells] = field(default_factory=dict)
+    truths: int = 0
+    predictions: int = 0
+    findings: Findings = field(default_factory=lambda: Findings(on_error="skip"))
 
 
 @protocols("semantic")
@@ -63,29 +67,27 @@ class Semantic(Protocol):
     name: ClassVar[str] = "semantic"
     reference: ClassVar[str] = "mmsegmentation 1.x IoUMetric (aAcc, mIoU, mAcc)"
 
+    needs: ClassVar[tuple[str, ...]] = ("known",)
+    kinds: ClassVar[tuple[str, ...] | None] = ("object",)
+    truth_kinds: ClassVar[tuple[str, ...] | None] = ("object",)
+
     ignore: tuple[str, ...] = ()
 
     def state(self, truth: Batch, predictions: Batch, context: Context) -> _State:
         classes = context.categories.num_rows
         ignored = _ignored(context.categories, self.ignore)
         mine, theirs = Lookup.of_truth(context), Lookup.of_predictions(context)
-        state = _State({}, [])
+        state = _State()
         pairs = zip(
             drawn_samples(truth, _COLUMNS, context.map_root),
             drawn_samples(predictions, _COLUMNS, context.prediction_map_root),
             strict=True,
         )
         for real, guess in pairs:
-            true, predicted = class_map(real, mine), class_map(guess, theirs)
-            if true is None:
-                state.findings.append(("no-truth", real.key, "no pixel has a class"))
+            both = _both(real, guess, mine, theirs, state)
+            if both is None:
                 continue
-            if predicted is None:
-                predicted = np.full(true.shape, UNLABELLED, np.int64)
-            if predicted.shape != true.shape:
-                message = f"a prediction of {predicted.shape} pixels, truth of {true.shape}"
-                state.findings.append(("mask-size-mismatch", real.key, message))
-                continue
+            true, predicted = both
             true = np.where(np.isin(true, ignored), UNLABELLED, true) if ignored else true
             matrix = confusion_matrix(true, predicted, classes).ravel()
             index = np.flatnonzero(matrix)
@@ -100,9 +102,7 @@ class Semantic(Protocol):
             flat[cells.index] += cells.pixels
         matrix = flat.reshape(classes, classes + 1)
         scores = class_scores(matrix)
-        findings = Findings(on_error="skip")
-        for code, key, message in sorted(f for state in states for f in state.findings):
-            findings.add(code, key, None, message)
+        findings = joined_findings((s.findings for s in states), by_place=True)
         if not matrix.any():
             findings.add("undefined-number", "truth", None, "no pixel of the truth has a class")
         return Result(
@@ -111,12 +111,58 @@ class Semantic(Protocol):
             per_class=scores.table(context.categories),
             per_sample=_sample_table(samples, classes),
             curves={"confusion": _confusion_table(matrix, context.categories)},
-            facts={"samples_scored": len(samples), "pixels": int(matrix.sum())},
+            facts={
+                "truths": sum(s.truths for s in states),
+                "predictions": sum(s.predictions for s in states),
+                "samples_scored": len(samples),
+                "pixels": int(matrix.sum()),
+            },
             findings=findings,
         )
 
 
 _COLUMNS = ("category", "z_order", "ignore")
+
+
+def _both(
+    real: DrawnSample, guess: DrawnSample, mine: Lookup, theirs: Lookup, state: _State
+) -> tuple[Ints, Ints] | None:
+    """The classes of a sample's pixels, true and predicted; None where they cannot be compared."""
+    found, key = state.findings, real.key
+    try:
+        true = class_map(real, mine, "truth", found)
+    except FormatError as error:
+        add_fault(found, "truth", real, error)
+        return None
+    if true.classes is None or not true.labelled:
+        found.add("no-truth", "truth", key, "no pixel has a class")
+        return None
+    state.truths += true.rows
+    try:
+        predicted = class_map(guess, theirs, "predictions", found)
+    except FormatError as error:
+        add_fault(found, "predictions", guess, error)
+        return None
+    if predicted.classes is None:
+        return true.classes, np.full(true.classes.shape, UNLABELLED, np.int64)
+    if predicted.classes.shape != true.classes.shape:
+        sizes = f"{predicted.classes.shape} pixels, truth of {true.classes.shape}"
+        found.add("mask-size-mismatch", "predictions", key, f"a prediction of {sizes}")
+        return None
+    if predicted.values is not None:
+        _unlisted(true.classes, predicted, key, found)
+    state.predictions += predicted.rows
+    return true.classes, predicted.classes
+
+
+def _unlisted(true: Ints, predicted: ClassMap, key: str, found: Findings) -> None:
+    """Pixels that count, with a value that is no category: they are wrong."""
+    assert predicted.values is not None and predicted.classes is not None
+    values = predicted.values[(true >= 0) & (predicted.classes == UNLABELLED)]
+    if len(values):
+        shown = ", ".join(map(str, np.unique(values)[:3].tolist()))
+        message = f"{len(values)} pixels of values that are no category (such as {shown}): wrong"
+        found.add("unknown-category", "predictions", key, message)
 
 
 def _ignored(categories: pa.Table, names: Sequence[str]) -> list[int]:

@@ -82,6 +82,7 @@ CODES: dict[str, Code] = {
         "keeps the first only",
         "keeps the first only",
     ),
+    "duplicate-track": Code("warning", "a track is twice in one frame", KEPT, KEPT),
     "empty-mask": Code("warning", "a mask without a pixel", KEPT, KEPT),
     "empty-raster": Code("warning", "a raster that holds zeros only", KEPT, KEPT),
     "file-missing": Code("error", "a media file is absent", KEPT, KEPT),
@@ -89,6 +90,9 @@ CODES: dict[str, Code] = {
         "warning", "a file in the tree that this format does not read", KEPT, KEPT
     ),
     "mask-size-mismatch": Code("error", "a mask image has another size than its image", KEPT, KEPT),
+    "frame-out-of-range": Code(
+        "warning", "a frame beyond the stated length of its sequence", KEPT, KEPT
+    ),
     "incomplete-group": Code("warning", "a pair or series lacks one of its images", KEPT, KEPT),
     "malformed-xml": Code("error", "an XML file that cannot be parsed"),
     "missing-annotation-id": Code("error", "an annotation has no id", fix="numbers it"),

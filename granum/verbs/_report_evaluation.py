@@ -34,8 +34,7 @@ def evaluation(asked: Asked) -> list[str]:
     """Each result; numbers per sample that were joined back; predictions beside truth."""
     blocks = []
     for one in asked.evaluations:
-        curves = getattr(one, "curves", None) or {}
-        blocks += result_blocks(plain(one), curves)
+        blocks += result_blocks(plain(one))
     joined = [s for s in scalar_columns(asked.dataset) if s.name.startswith("eval.")]
     if joined:
         charts = [(s.name.removeprefix("eval."), s.chart()) for s in joined]
@@ -50,10 +49,8 @@ def evaluation(asked: Asked) -> list[str]:
 # -------------------------------------------------------------------- results
 
 
-def result_blocks(
-    found: Mapping[str, Any], curves: Mapping[str, pa.Table] | None = None
-) -> list[str]:
-    """Of ``Result.to_dict``, as ``granum eval -o`` writes it; ``curves`` are of the result."""
+def result_blocks(found: Mapping[str, Any]) -> list[str]:
+    """Of ``Result.to_dict``, as ``granum eval -o`` writes it."""
     facts = found.get("facts") or {}
     layers = [facts[n] for n in ("prediction_layer", "truth_layer") if facts.get(n)]
     title = f"{found['protocol']}: {' against '.join(map(str, layers))}".removesuffix(": ")
@@ -61,7 +58,8 @@ def result_blocks(
     if facts.get("evaluator"):
         blocks.append(page.text(f"Counted by {facts['evaluator']}.", soft=True))
     charts = [c for c in [_per_class(found.get("per_class"))] if c]
-    charts += [_curve(name, table) for name, table in (curves or {}).items() if _drawable(table)]
+    curves = {name: pa.table(dict(c)) for name, c in (found.get("curves") or {}).items()}
+    charts += [_curve(name, table) for name, table in curves.items() if _drawable(table)]
     if charts:
         blocks.append(page.beside(charts))
     counts = (found.get("findings") or {}).get("counts") or {}

@@ -50,7 +50,7 @@ def evaluate(
         parameters: of the protocol.
         images: the folder of the images, where sizes must be read and the source does not tell.
         join: add the numbers per sample to the store of ``source`` as derived columns
-            ``eval.PROTOCOL.NUMBER``.
+            ``eval.PROTOCOL.NUMBER``; none where nothing could be compared, which is a finding.
         prefix: of those columns instead of ``eval.PROTOCOL``.
         workers: processes that count parts.
         scheduler: a Dask cluster that does.
@@ -76,7 +76,9 @@ def evaluate(
     by = "source_id" if predictions is not None and _of_results(found) else "key"
     with executor(workers, scheduler) as pool:
         result = run(truth, found, chosen, by=by, executor=pool)  # type: ignore[arg-type]
-    if join:
+    if join and (
+        result.per_sample is not None or "nothing-to-compare" not in result.findings.counts
+    ):
         join_columns(given, result, prefix)
     return result
 

@@ -71,6 +71,8 @@ def test_facts_and_parameters() -> None:
         "reference": "arithmetic",
         "parameters": {"factor": 2},
         "samples": 3,
+        "truth_rows": 3,
+        "prediction_rows": 3,
         "truths": 3,
         "predictions": 3,
         "truth_layer": "truth",
@@ -79,6 +81,23 @@ def test_facts_and_parameters() -> None:
     assert dict(result.facts) == expected
     assert result.findings.counts == {"no-predictions": 1}
     assert json.loads(result.to_json())["values"]["found"] == 6.0
+
+
+def test_curves_are_in_the_file_as_columns() -> None:
+    curve = pa.table({"name": ["a", None], "x": [0.0, 1.0], "y": [0.5, np.nan]})
+    told = json.loads(Result("toy", {"n": 1.0}, curves={"roc": curve}).to_json())
+    assert told["curves"] == {"roc": {"name": ["a", None], "x": [0.0, 1.0], "y": [0.5, None]}}
+    assert told["values"] == {"n": 1.0}
+
+
+def test_a_report_of_the_file_shows_the_curves(tmp_path: Path) -> None:
+    curve = pa.table({"fpr": [0.0, 0.1, 0.3], "pro": [0.0, 0.7, 0.9]})
+    result = Result("toy", {"n": 1.0}, curves={"rocking": curve})
+    (tmp_path / "e.json").write_text(result.to_json())
+    for given in (result, tmp_path / "e.json"):
+        page = tmp_path / "page.html"
+        granum.report(dataset(), page, evaluations=[given], overwrite=True)
+        assert "rocking: pro over fpr" in page.read_text("utf-8")
 
 
 def test_unknown_names_are_refused() -> None:

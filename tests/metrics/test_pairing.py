@@ -172,3 +172,31 @@ def test_a_store_opened_twice_is_aligned(tmp_path: Path) -> None:
     dataset(sample("a", 0)).save(tmp_path / "x.granum")
     one, two = granum.open(tmp_path / "x.granum"), granum.open(tmp_path / "x.granum")
     assert Pairing(one, two).aligned
+
+
+def test_rows_of_other_kinds_are_in_neither_batch() -> None:
+    box = Annotation(category=0, score=0.5, bbox=(0.0, 0.0, 2.0, 4.0))
+    label = Annotation(kind="label", score=None)
+    caption = Annotation(kind="caption", text="x")
+    both = Dataset.from_rows(
+        [Sample("a", annotations=[box, caption], layers={"net": [label, box, label]})],
+        [Category("cat")],
+    )
+    kinds = ("object", "caption"), ("object",)
+    pairing = Pairing(both.layer("truth"), both.layer("net"), needs=["category"], kinds=kinds)
+    truth, predictions, findings = pairing.part(0)
+    assert (truth.annotations.num_rows, predictions.annotations.num_rows) == (2, 1)
+    assert findings.counts == {"not-compared": 2}  # they lack a category, but are no fault
+    assert "kind other than object" in findings.items[0].message
+
+
+def test_predictions_without_a_category_are_told_apart_from_those_of_unknown_ones() -> None:
+    truth = dataset(sample("a"), sample("b"))
+    found = dataset(sample("a", 0, 1, None), sample("b", None), names=("cat", "wolf"))
+    tables, findings = paired(truth, found, needs=["category"])
+    assert [r[1] for r in rows(tables)] == [0]
+    assert findings.counts["unknown-category"] == 1
+    assert findings.counts["missing-category"] == 2
+    tables, findings = paired(truth, found, needs=["known"])
+    assert [r[1] for r in rows(tables)] == [0, None, None]
+    assert findings.counts == {"unknown-category": 1}

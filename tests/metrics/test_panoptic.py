@@ -106,12 +106,13 @@ def test_pixels_of_two_masks_are_the_first_ones_and_a_finding() -> None:
 
 
 def test_predictions_of_another_size_are_a_finding_and_count_as_none() -> None:
-    truth = dataset([(columns(0, 10), 0, False)])
-    found = dataset([(np.ones((5, 5), np.int64), 0, False)])
+    truth = dataset(*[[(columns(0, 10), 0, False)]] * 2)
+    found = dataset([(np.ones((5, 5), np.int64), 0, False)], [(columns(0, 10), 0, False)])
     result = evaluate(truth, found, "panoptic-quality")
     assert result.findings.counts["mask-size-mismatch"] == 1
     assert result.per_sample is not None
-    assert result.per_sample["fn"].to_pylist() == [1]
+    assert result.per_sample["fn"].to_pylist() == [1, 0]
+    assert (result.facts["truths"], result.facts["predictions"]) == (2, 1)
 
 
 def test_ids_that_no_segment_has_are_a_finding_and_no_void(tmp_path: Path) -> None:

@@ -236,7 +236,8 @@ def test_pixels_without_a_prediction_are_wrong() -> None:
     assert found["pixel_accuracy"] == 0.5 and by_class(found, "precision")["sky"] == 1
     assert by_class(found, "accuracy") == {"sky": 1, "road": 0, "car": 0}
     none = scored([whole(TRUTH)], [])
-    assert none["miou"] == 0 and none.findings.counts == {"no-predictions": 1}
+    assert none["miou"] == 0
+    assert none.findings.counts == {"no-predictions": 1, "nothing-to-compare": 1}
 
 
 def test_per_sample_numbers_are_of_the_classes_in_the_sample() -> None:
@@ -263,7 +264,11 @@ def test_a_sample_with_unlabelled_predictions_only_has_zero_of_its_own_classes()
 def test_what_cannot_be_compared_is_a_finding_and_no_number() -> None:
     found = scored([whole(TRUTH)], [whole(GUESS[:1])])
     assert found["miou"] is None
-    assert found.findings.counts == {"mask-size-mismatch": 1, "undefined-number": 1}
+    assert found.findings.counts == {
+        "mask-size-mismatch": 1,
+        "nothing-to-compare": 1,
+        "undefined-number": 1,
+    }
 
 
 def test_parts_in_any_order_give_the_same_bits() -> None:

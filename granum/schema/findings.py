@@ -89,10 +89,10 @@ CODES: dict[str, Code] = {
     "file-not-read": Code(
         "warning", "a file in the tree that this format does not read", KEPT, KEPT
     ),
-    "mask-size-mismatch": Code("error", "a mask image has another size than its image", KEPT, KEPT),
     "frame-out-of-range": Code(
         "warning", "a frame beyond the stated length of its sequence", KEPT, KEPT
     ),
+    "mask-size-mismatch": Code("error", "a mask image has another size than its image", KEPT, KEPT),
     "incomplete-group": Code("warning", "a pair or series lacks one of its images", KEPT, KEPT),
     "malformed-xml": Code("error", "an XML file that cannot be parsed"),
     "missing-annotation-id": Code("error", "an annotation has no id", fix="numbers it"),

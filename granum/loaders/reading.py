@@ -58,22 +58,22 @@ def get_format(path: str | Path, name: str | None) -> tuple[Format, str]:
         (only, why), *_ = found.items()
         return formats[only](), why
     if not found:
-        raise AmbiguousFormatError(
-            f"no format recognises {root}: {_looked_at(root)}. Name one: --from "
-            f"{'|'.join(formats)}",
-            {},
-        )
+        raise AmbiguousFormatError(_unknown(root), {})
     listed = "\n".join(f"  --from {n:<14} {why}" for n, why in found.items())
     raise AmbiguousFormatError(f"{root} looks like several formats:\n{listed}", found)
 
 
-def _looked_at(root: Path) -> str:
-    if root.is_file():
-        return f"a file of {root.stat().st_size} bytes named {root.name!r}"
-    names = sorted(p.name + ("/" if p.is_dir() else "") for p in root.iterdir())
-    if not names:
-        return "the folder is empty"
-    return f"it holds {', '.join(names[:8])}{' …' if len(names) > 8 else ''}"
+def _unknown(root: Path) -> str:
+    """That no format recognises a path: what was looked at, and what it resembles."""
+    from granum.loaders.resembling import looked_at, nearest
+
+    near = nearest(root)
+    told = [f"  --from {name:<14} has {', '.join(shared)} as well" for name, shared in near]
+    resembles = "\nIt resembles:\n" + "\n".join(told) if told else ""
+    return (
+        f"no format recognises {root}: {looked_at(root)}.{resembles}\n"
+        f"Name one of them (granum formats), or the folder that holds the dataset."
+    )
 
 
 def checked_options(method: Any, options: Mapping[str, Any], what: str) -> dict[str, Any]:

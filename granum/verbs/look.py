@@ -16,6 +16,7 @@ from granum.loaders.base import formats, options_of
 from granum.schema.tables import column
 from granum.store.dataset import Dataset
 from granum.store.disk import Store
+from granum.verbs import expecting
 from granum.verbs._derived import columns_of, derived_text, views_of
 
 if TYPE_CHECKING:
@@ -27,10 +28,20 @@ if TYPE_CHECKING:
 __all__ = ["describe_formats", "gc", "info", "info_text", "show"]
 
 
-def info(dataset: Dataset) -> dict[str, Any]:
+def info(dataset: Dataset, *, expect: str | None = None) -> dict[str, Any]:
     """Counts and facts of a dataset, JSON-serialisable: samples, splits; layers with producer,
     kinds and filled columns; derived columns with producer and range; views, categories, sources,
-    roots, lineage."""
+    roots, lineage.
+
+    Args:
+        dataset: any.
+        expect: a published dataset, whose counts come beside ours as ``expected`` (see
+            ``expecting.expect``).
+
+    Raises:
+        UnknownNameError: no counts of ``expect`` are known.
+    """
+    expected = {} if expect is None else {"expected": expecting.expect(dataset, expect)}
     layers: dict[str, Any] = {}
     for name, facts in dataset.meta.layers.items():
         kinds: Counter[str] = Counter()
@@ -47,7 +58,7 @@ def info(dataset: Dataset) -> dict[str, Any]:
             **{k: v for k, v in facts.items() if v is not None},
             "annotations": total,
             "kinds": dict(kinds.most_common()),
-            "columns": {n: c for n, c in filled.items() if n not in _SELF_EVIDENT},
+            "columns": {n: c for n, c in filled.items() if c and n not in _SELF_EVIDENT},
         }
     samples = dataset.samples(["split", "media_kind", "width", "height", "group"])
     splits = pc.value_counts(samples["split"].cast(pa.string())).to_pylist()
@@ -86,6 +97,7 @@ def info(dataset: Dataset) -> dict[str, Any]:
         ],
         "media_root": dataset.meta.media_root,
         "lineage": list(dataset.meta.lineage),
+        **expected,
     }
 
 

@@ -36,6 +36,7 @@ CODES: dict[str, Code] = {
     "bad-value": Code(
         "error", "a value of the wrong type or out of its range", fix="leaves the value out"
     ),
+    "box-mismatch": Code("warning", "a stated box is not that of the mask", KEPT, KEPT),
     "box-outside-image": Code("warning", "a box reaches beyond its image", KEPT, "clips the box"),
     "broken-media": Code("error", "a media file does not decode", KEPT, KEPT),
     "conflicting-records": Code(
@@ -92,6 +93,9 @@ CODES: dict[str, Code] = {
     "frame-out-of-range": Code(
         "warning", "a frame beyond the stated length of its sequence", KEPT, KEPT
     ),
+    "grey-mask": Code(
+        "warning", "a mask has values between none and all, and no threshold is given", KEPT, KEPT
+    ),
     "mask-size-mismatch": Code("error", "a mask image has another size than its image", KEPT, KEPT),
     "incomplete-group": Code("warning", "a pair or series lacks one of its images", KEPT, KEPT),
     "malformed-xml": Code("error", "an XML file that cannot be parsed"),
@@ -110,6 +114,7 @@ CODES: dict[str, Code] = {
     "missing-iscrowd": Code("warning", "an annotation has no iscrowd", KEPT, "sets it to 0"),
     "missing-key": Code("error", "a record lacks a key that it must have"),
     "missing-labels": Code("warning", "a listed image has no label file", KEPT, KEPT),
+    "missing-mask": Code("warning", "a defect has no mask", KEPT, KEPT),
     "missing-score": Code("error", "a prediction has no score"),
     "missing-size": Code(
         "warning",
@@ -145,6 +150,7 @@ CODES: dict[str, Code] = {
         fix="makes a category named by its id",
     ),
     "orphan-image": Code("error", "an annotation names an image that is not listed"),
+    "orphan-mask": Code("error", "a mask of which there is no image"),
     "overlapping-masks": Code(
         "warning",
         "masks of one sample share pixels",

@@ -98,23 +98,27 @@ class SampleView:
         return media_path(media or rows.Media(), self.dataset.meta.media_root)
 
     @cached_property
-    def _clip(self) -> rows.Media | None:
-        """The video that a frame without a file of its own is in."""
-        if self.row.media is not None or self.row.media_kind != "frame" or self.row.group is None:
+    def _clip(self) -> tuple[rows.Media, int] | None:
+        """The video and number (from 0) of a frame without a file of its own."""
+        row = self.row
+        if row.media is not None or row.media_kind != "frame" or None in (row.group, row.order):
             return None
-        (group,) = rows.groups_from_table(self.dataset.groups.slice(self.row.group, 1))
-        return group.media
+        (group,) = rows.groups_from_table(self.dataset.groups.slice(row.group, 1))
+        first = (group.attributes or {}).get("first_frame", 0)
+        return None if group.media is None else (group.media, row.order - first)
 
     def image(self) -> Image:
-        """The image, decoded: a file of its own, else frame ``order`` of the video of its group.
+        """The image, decoded: a file of its own, else a frame of the video of its group, by
+        ``order``, which counts from 0 or from the attribute ``first_frame`` of the group.
 
         Raises:
             FormatError: the file is absent or no image.
             GranumError: no media root is known.
             MissingExtraError: it is in a video, and the extra ``video`` is not installed.
         """
-        if self._clip is not None and self.row.order is not None:
-            return frame(media_path(self._clip, self.dataset.meta.media_root), self.row.order)
+        if self._clip is not None:
+            clip, index = self._clip
+            return frame(media_path(clip, self.dataset.meta.media_root), index)
         image = open_image(self._source())
         image.load()
         return image

@@ -136,11 +136,18 @@ def test_a_sample_without_a_file_is_a_frame_of_its_groups_video(tmp_path: Path) 
         Sample("own", Media("own.png"), media_kind="frame", group=0, order=5),
         Sample("no number", media_kind="frame", group=0),
         Sample("no video", media_kind="frame", group=1, order=0),
+        Sample("from 1", media_kind="frame", group=2, order=1),
     ]
-    groups = [Group("a", "video", media=Media("a.mp4")), Group("b", "video")]
+    clip_ = Media("a.mp4")
+    groups = [
+        Group("a", "video", media=clip_),
+        Group("b", "video"),
+        Group("c", "video", media=clip_, attributes={"first_frame": 1}),
+    ]
     dataset = Dataset.from_rows(samples, [], groups, media_root=tmp_path)
     assert number(dataset[0].image()) == 5
     assert number(dataset[1].image()) == 33
+    assert number(dataset["from 1"].image()) == 0
     for key in ("no number", "no video"):
         with pytest.raises(GranumError, match="media"):
             dataset[key].image()

@@ -18,7 +18,7 @@ from granum.loaders._paths import split_folders, unique_paths
 from granum.loaders._units import in_unit
 from granum.loaders.base import Format, keep_columns
 from granum.schema import rows, tables
-from granum.schema.attributes import PREFIX
+from granum.schema.attributes import PREFIX, fits
 from granum.schema.tables import column, with_column
 from granum.store.dataset import Dataset
 from granum.store.parts import Batch
@@ -177,7 +177,10 @@ def _typed(table: pa.Table, before: pa.Table) -> pa.Table:
         objects = [None if t is None else json.loads(t) for t in texts]
         for name in names:
             plain, kind = name.removeprefix(PREFIX), before[name].type
-            values = [None if o is None else o.pop(plain, None) for o in objects]
+            values = [
+                o.pop(plain) if o is not None and plain in o and fits(o[plain], kind) else None
+                for o in objects
+            ]
             table = with_column(table, name, rows.column_array(values, kind))
         # An object that was emptied here is absent; one that was empty before stays.
         left = [

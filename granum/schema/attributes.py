@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from granum.schema.tables import column, with_column, without_columns
 
-__all__ = ["PREFIX", "attribute_dicts", "promote"]
+__all__ = ["PREFIX", "attribute_dicts", "fits", "promote"]
 
 PREFIX = "attr."
 COMMON = 0.1
@@ -108,6 +108,11 @@ def _agree(table: pa.Table, types: dict[str, str]) -> pa.Table:
     apart = attribute_dicts(table.select([*back, *({"attributes"} & {*table.column_names})]))
     texts = [None if row is None else msgspec.json.encode(row).decode() for row in apart]
     return with_column(without_columns(table, back), "attributes", pa.array(texts, pa.string()))
+
+
+def fits(value: Any, kind: pa.DataType) -> bool:
+    """Whether a value belongs in the typed column of this type, not in the JSON of its row."""
+    return any(t == kind and _fits(value, k.__name__) for k, t in _TYPES.items())
 
 
 def _fits(value: Any, wanted: str) -> bool:

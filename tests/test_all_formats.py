@@ -16,9 +16,13 @@ from granum.testing.suite import FormatSuite, Keeps
 MASKS = ("polygons", "rle")
 CLASSES = ("category", "supercategory")
 POINTS = "annotations.keypoints"
+TRACK = "annotations.track"
 FULL = {"holes": False, "always": ["crowd"]}
 
 LEAST: dict[str, tuple[Keeps, ...]] = {
+    "change_pairs": (
+        Keeps(("group", "split", "time", "geo", "attributes"), limits={"max_annotations": 0}),
+    ),
     "coco": (
         Keeps(("bbox", *CLASSES, "crowd", "score", "annotations.attributes", *MASKS), limits=FULL),
         Keeps(("bbox", "category", POINTS, "skeleton"), limits={"always": ["keypoints"]}),
@@ -29,6 +33,12 @@ LEAST: dict[str, tuple[Keeps, ...]] = {
             ("bbox", *CLASSES, "map", "crowd", "isthing", "colour"),
             limits={"always": ["map", "crowd"], "min_samples": 1},
         ),
+    ),
+    "cvat": (
+        Keeps(("bbox", "category", "occluded", "z_order", "annotations.attributes", "split")),
+        Keeps(("category", "polygons"), limits={"parts": 1, "holes": False, "always": ["polygons"]}),
+        Keeps(("category", POINTS, "skeleton"), limits={"always": ["keypoints"]}),
+        Keeps(("category",), ("label",)),
     ),
     "dota": (
         Keeps(("bbox", "category", "difficult", "split")),
@@ -48,6 +58,15 @@ LEAST: dict[str, tuple[Keeps, ...]] = {
         Keeps(("category", "split"), ("label",), limits={"max_annotations": 1}),
         Keeps(("category", "text", "split"), ("label", "caption")),
         Keeps(("bbox", "category", "split")),
+    ),
+    "mot": (
+        Keeps(
+            ("bbox", "category", TRACK, "ignore", "visibility", "group", "split"),
+            limits={"always": ["ignore"]},
+        ),
+        Keeps(("bbox", TRACK), options={"layout": "mot15"}),
+        Keeps(("bbox", "score"), options={"layout": "det"}),
+        Keeps(("bbox", "score", TRACK, "group"), options={"layout": "results"}),
     ),
     "voc": (
         Keeps(("bbox", "category", "difficult", "truncated", "occluded", "split")),

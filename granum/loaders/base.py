@@ -33,11 +33,15 @@ __all__ = ["Format", "Intake", "formats", "options_of"]
 formats: Registry[type[Format]] = Registry(
     "format",
     {
+        "change_pairs": "granum.loaders.change_pairs",
         "coco": "granum.loaders.coco",
         "coco_panoptic": "granum.loaders.coco_panoptic",
+        "cvat": "granum.loaders.cvat",
         "dota": "granum.loaders.dota",
         "hf": "granum.loaders.hf",
         "image_folder": "granum.loaders.image_folder",
+        "mot": "granum.loaders.mot",
+        "mvtec": "granum.loaders.mvtec",
         "voc": "granum.loaders.voc",
         "yolo": "granum.loaders.yolo",
     },

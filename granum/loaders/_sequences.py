@@ -1,0 +1,103 @@
+"""Samples as frames of sequences, as formats of tracks have them: a folder for each, and a number
+for each frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from granum.loaders._image_tree import is_image
+from granum.loaders._paths import split_folders, split_suffix, unique_paths
+from granum.schema import rows
+from granum.schema.tables import column
+from granum.store.dataset import Dataset
+
+__all__ = ["Sequences", "sequences_of", "track_arrays"]
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Which sequence each sample belongs to, and its place there.
+
+    Attributes:
+        folders: a path for each sequence, all different: split and group.
+        groups: the group that each is; None for samples without one (those of a split are one).
+        of: for each sample its sequence.
+        frame: for each sample its number there: ``order``, where those of a sequence are all
+            given, different and not too low; else samples are counted as they come.
+        suffixes: for each sample the suffix of its image.
+    """
+
+    folders: list[str]
+    groups: list[int | None]
+    of: Ints
+    frame: Ints
+    suffixes: list[str]
+
+    def members(self) -> list[Ints]:
+        """The samples of each sequence, as they come."""
+        order = np.argsort(self.of, kind="stable")
+        cuts = np.searchsorted(self.of[order], np.arange(1, len(self.folders)))
+        return list(np.split(order, cuts)) if self.folders else []
+
+
+@lru_cache(maxsize=4)
+def sequences_of(dataset: Dataset, first: int) -> Sequences:
+    """The sequences of a dataset, in the order in which they come; frames count from ``first``."""
+    table = dataset.samples(["key", "media", "group", "order", "split"])
+    group = np.asarray(column(table, "group").fill_null(-1), np.int64)
+    splits = column(table, "split").to_pylist()
+    numbers = {s: i for i, s in enumerate(dict.fromkeys(splits))}
+    # The groupless of a split go by a number below 0.
+    code = np.where(group >= 0, group, -1 - np.array([numbers[s] for s in splits], np.int64))
+    _, begin, inverse = np.unique(code, return_index=True, return_inverse=True)
+    rank = np.argsort(np.argsort(begin))
+    of = rank[inverse].astype(np.int64)
+    firsts = np.sort(begin).tolist()
+    groups = [None if code[i] < 0 else int(code[i]) for i in firsts]
+    known: list[rows.Group] = rows.groups_from_table(dataset.groups)
+    named = split_folders(splits)
+    folders = unique_paths(
+        ["frames" if g is None else known[g].key for g in groups],
+        [named[splits[i]] for i in firsts],
+    )
+    out = Sequences(folders, groups, of, np.empty(len(of), np.int64), _suffixes(table))
+    order = np.asarray(column(table, "order").fill_null(first - 1), np.int64)
+    for number, members in enumerate(out.members()):
+        given = order[members]
+        fits = groups[number] is not None and given.min(initial=first) >= first
+        fits = fits and given.max(initial=0) < 10**9 and len(np.unique(given)) == len(given)
+        out.frame[members] = given if fits else np.arange(first, first + len(members))
+    return out
+
+
+def _suffixes(table: pa.Table) -> list[str]:
+    def suffix(key: str, media: dict[str, str | None] | None) -> str:
+        for name in (key, (media or {}).get("path") or ""):
+            if is_image(name):
+                return split_suffix(name)[1]
+        return ".jpg"
+
+    pairs = zip(table["key"].to_pylist(), column(table, "media").to_pylist(), strict=True)
+    return [suffix(key, media) for key, media in pairs]
+
+
+def track_arrays(ids: Iterable[Ints]) -> tuple[list[Ints], int]:
+    """Track numbers for ids that are unique in their sequence only: those of each sequence follow
+    those before, in the order of the ids; and how many there are. An id below 0 is no track, and
+    has the number -1."""
+    out, following = [], 0
+    for listed in ids:
+        found, inverse = np.unique(listed, return_inverse=True)
+        below = int((found < 0).sum())
+        number = inverse - below
+        out.append(np.where(number < 0, -1, number + following).astype(np.int64))
+        following += len(found) - below
+    return out, following

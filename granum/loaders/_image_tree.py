@@ -44,6 +44,7 @@ _ANNOTATION_FOLDERS = frozenset(
         *("instances", "semantic", "panoptic", "seg", "segs", "scribbles", "depth", "depthleft"),
         *("rgb", "rgbleft", "gtleft", "disparity", "lr", "hr", "upsampled", "imagesets"),
         *("gt_bbox", "bounding_box_train", "bounding_box_test", "bbox_train"),
+        *("label1", "label2", "label_bin", "im1_label", "im2_label", "imgs_1_rect"),
         *("bbox_test", "trainannot", "valannot", "testannot", "image_2", "label_2", "velodyne"),
     }
 )

@@ -102,6 +102,8 @@ def read_values(label_map: LabelMap, root: str | None) -> npt.NDArray[np.int64]:
             if label_map.encoding == "rgb24":
                 return rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
             return rgb[..., 0] // 10 * 256 + rgb[..., 1]
+        if label_map.encoding == "nonzero" and image.mode in ("RGB", "RGBA"):
+            return np.asarray(image.convert("RGB"), np.int64).max(axis=-1)  # any colour but black
         pixels = np.asarray(image)
     if pixels.ndim == 3:
         pixels = pixels[..., 0]

@@ -68,6 +68,13 @@ LEAST: dict[str, tuple[Keeps, ...]] = {
         Keeps(("bbox", "score"), options={"layout": "det"}),
         Keeps(("bbox", "score", TRACK, "group"), options={"layout": "results"}),
     ),
+    "mvtec": (
+        Keeps(
+            ("category", "split", "samples.attributes"), ("label",), limits={"max_annotations": 1}
+        ),
+        Keeps(("category", "map", "split"), limits={"always": ["map"]}),
+        Keeps(("category", *MASKS), limits={"always": MASKS}),
+    ),
     "voc": (
         Keeps(("bbox", "category", "difficult", "truncated", "occluded", "split")),
         Keeps(("bbox", "category", "annotations.attributes", "parent")),

@@ -72,7 +72,7 @@ class Account:
         ids, nothing = table["annotation_id"].to_pylist(), np.zeros(n, bool)
         there = {key: _mask(n, rows) for key, rows in labels.rows.items()}
         shown = np.logical_or.reduce([nothing, *there.values()])
-        cut = _mask(n, np.array(labels.cut, np.int64))
+        cut, unread = (_mask(n, np.array(i, np.int64)) for i in (labels.cut, labels.unread))
         for kind in dict.fromkeys(kinds):
             of_kind = np.array([k == kind for k in kinds], bool)
             self._add(("annotations", kind, "*"), kind, of_kind, shown, nothing, ids)
@@ -84,6 +84,8 @@ class Account:
                     continue
                 held = shown & self._holds(table, name, there, plan)
                 changed = cut if name in _MASKS else nothing
+                if name in _MASKS:
+                    held &= ~unread
                 if name == "polygons":
                     changed = ~nothing if polygons == "masks" else nothing
                 if name == "area":

@@ -143,7 +143,7 @@ class Applier:
             self._note(f"changed {value.field}, a derived column")
         elif value.source.startswith((JSON, "attr.")):
             name = value.source.removeprefix(JSON).removeprefix("attr.")
-            self._attribute(row, name, _decoded(now) if value.type == "json" else now)
+            self._attribute(row, name, _stored(now, value.type))
         else:
             setattr(row, value.source, _decoded(now) if value.source == "extra" else now)
 
@@ -176,6 +176,13 @@ class Applier:
 _GEOMETRY = frozenset(
     {"bounding_box", "mask", "points", "visible", "closed", "filled", "holes", "logits"}
 )
+
+
+def _stored(value: Any, kind: str) -> Any:
+    """An attribute as it was before it was sent."""
+    if kind == "json":
+        return _decoded(value)
+    return int(value) if kind == "digits" and str(value).isdecimal() else value
 
 
 def _decoded(value: Any) -> Any:

@@ -26,7 +26,7 @@ from granum.browse._fiftyone_samples import (
     shown,
 )
 from granum.browse._fiftyone_schema import declare, describe, save_group_view
-from granum.browse._fiftyone_whole import WholeMaps
+from granum.browse._fiftyone_whole import ROOM, WholeMaps
 from granum.schema.losses import LossReport
 from granum.schema.tables import column
 from granum.schema.units import is_relative
@@ -39,7 +39,13 @@ Document = dict[str, Any]
 _NONE = np.empty(0, np.int64)
 
 BATCH = 1000
-"""Samples whose documents are in memory at a time."""
+"""Samples whose documents are in memory at a time,"""
+
+MOST_ROWS = 50_000
+"""or fewer, where they have more annotations than this (region trees have hundreds each)."""
+
+MOST_BYTES = 10_000_000
+"""Masks that one document may hold; region trees of large photos have several MB."""
 
 
 @dataclass(slots=True)
@@ -58,13 +64,18 @@ class Chunk:
 def chunks(dataset: Dataset, layers: Sequence[str], size: int = BATCH) -> Iterator[Chunk]:
     """The dataset, some samples at a time; without annotations of whole groups."""
     for part in dataset.parts:
-        for at in range(0, part.rows, size):
-            stop = min(at + size, part.rows)
+        offsets = {layer: np.asarray(part.offsets(layer)) for layer in layers}
+        before = np.sum([*offsets.values(), np.zeros(part.rows + 1, np.int64)], axis=0)
+        at = 0
+        while at < part.rows:
+            most = int(np.searchsorted(before, before[at] + MOST_ROWS, side="right")) - 1
+            stop = min(at + size, part.rows, max(most, at + 1))
             chunk = Chunk(part.start + at, part.samples().slice(at, stop - at))
             for layer in layers:
-                table, offsets = part.layer(layer), part.offsets(layer)
-                chunk.layers[layer] = table.slice(offsets[at], offsets[stop] - offsets[at])
+                first, last = int(offsets[layer][at]), int(offsets[layer][stop])
+                chunk.layers[layer] = part.layer(layer).slice(first, last - first)
             yield chunk
+            at = stop
 
 
 def labels_of(
@@ -85,21 +96,37 @@ def labels_of(
     needed = needs_sizes(chunk.samples, drawn) & _annotated(chunk)
     sizes = pixel_sizes(chunk.samples, files, needed)
     made = []
+    spent = np.zeros(chunk.samples.num_rows, np.int64)
     for layer in plan.layers:
-        table = chunk.layers[layer.layer]
-        made.append(
-            make_labels(
-                table,
-                chunk.places(layer.layer),
-                sizes,
-                is_relative(chunk.samples),
-                layer,
-                categories=dataset.categories,
-                polygons=plan.polygons,
-                masks=masks,
-            )
+        at = chunk.places(layer.layer)
+        labels = make_labels(
+            chunk.layers[layer.layer],
+            at,
+            sizes,
+            is_relative(chunk.samples),
+            layer,
+            categories=dataset.categories,
+            polygons=plan.polygons,
+            masks=masks,
         )
+        _fit(labels, at, spent, masks)
+        made.append(labels)
     return made, sizes
+
+
+def _fit(
+    labels: Labels, at: npt.NDArray[np.int64], spent: npt.NDArray[np.int64], masks: MaskReader
+) -> None:
+    """Takes out the masks that the document of their sample has no room for; ``spent`` counts."""
+    rows = labels.rows.get("detections", _NONE).tolist()
+    for row, document in zip(rows, labels.documents.get("detections", ()), strict=True):
+        size, sample = len(document.get("mask") or b""), at[row]
+        if size and spent[sample] + size > MOST_BYTES:
+            del document["mask"]
+            labels.unread.append(row)
+            masks.miss("a document of MongoDB holds 16 MB (fewer --layers, or smaller trees)")
+        else:
+            spent[sample] += size
 
 
 def _annotated(chunk: Chunk) -> npt.NDArray[np.bool_]:
@@ -147,6 +174,9 @@ class Sender:
         self.account.groups(self.dataset.groups, self.groups)
         self.account.categories(self.dataset.categories, kept)
         self.account.note(self.maps.notes)
+        self.account.note(
+            f"{count} masks are not shown: {why}" for why, count in self.masks.missed.items()
+        )
         target.reload()
         return self.account.report
 
@@ -169,7 +199,7 @@ class Sender:
 
     def _lost(self, table: pa.Table, plan: LayerPlan) -> None:
         if table.num_rows:
-            self.account.annotations(table, Labels({}, {}, []), plan, self.plan.polygons)
+            self.account.annotations(table, Labels({}, {}), plan, self.plan.polygons)
 
     def _documents(self, chunk: Chunk) -> list[Document]:
         files = files_of(chunk.samples, self.dataset.meta.media_root, self.embedded)
@@ -177,10 +207,11 @@ class Sender:
         documents = sample_documents(chunk.samples, files, sizes, self.plan, self.dataset)
         for document in documents:
             document["granum_sent"] = []
+        room = np.full(len(documents), ROOM)
         for plan, labels in zip(self.plan.layers, layers, strict=True):
             table = chunk.layers[plan.layer]
             at = chunk.places(plan.layer)
-            self.maps.fill(table, at, labels)
+            self.maps.fill(table, at, labels, room)
             place(documents, plan, labels, at)
             _note_sent(documents, table, labels, at)
             self.account.annotations(table, labels, plan, self.plan.polygons)

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from granum.schema import tables
 from granum.schema.tables import column
+from granum.store.regions import inner_nodes
 
 __all__ = ["FORMS", "Form", "Rows", "form_of", "names_of", "primary", "rows_by_form", "spaces_of"]
 
@@ -63,14 +64,17 @@ def rows_by_form(table: pa.Table, categories: pa.Table, polygons: str) -> dict[s
     """Rows of ``table`` by form, primary forms first; rows of no sample have none.
 
     Keys of labels, maps and heat name their label space or category too (``labels:scene``;
-    nothing after the colon for objects). ``polygons`` is ``masks``, ``polylines`` or ``both``.
+    nothing after the colon for objects). ``polygons`` is ``masks``, ``polylines`` or ``both``. The
+    root of a region tree, whose map is that of all leaves, is a detection as its other nodes are.
     """
     kinds = column(table, "kind").cast(pa.string()).fill_null("object")
     here = _given(table, "sample")
     thing, label = here & _equal(kinds, "object"), here & _equal(kinds, "label")
     mapped, outlined, boxed = (_given(table, n) for n in ("map", "polygons", "bbox"))
     whole = _whole_maps(table) if mapped.any() else mapped
-    masked = outlined | _given(table, "rle") | (mapped & ~whole)
+    inner = inner_nodes(table)
+    whole &= ~inner
+    masked = outlined | _given(table, "rle") | (mapped & ~whole) | inner
     turned = boxed & ~_equal(column(table, "angle").fill_null(0.0), 0.0)
     absent = _equal(column(table, "present"), False)
     found = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -17,8 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from granum.browse._fiftyone_cells import Cells
 from granum.browse._fiftyone_forms import Rows, form_of, names_of, primary, rows_by_form
-from granum.browse._fiftyone_masks import MaskReader, Pixels, bounds, packed, window
+from granum.browse._fiftyone_masks import MaskReader, bounds, packed, window
 from granum.browse._fiftyone_plan import JSON, LayerPlan, Value, json_rows
 from granum.schema import geometry
 from granum.schema.tables import column
@@ -28,7 +29,6 @@ __all__ = ["Labels", "make_labels", "values_of"]
 Floats = npt.NDArray[np.float64]
 Document = dict[str, Any]
 
-_MASKS = ("rle", "map", "polygons")
 _SHAPES = ("Detection", "Polyline", "Keypoint")
 
 
@@ -36,12 +36,14 @@ _SHAPES = ("Detection", "Polyline", "Keypoint")
 class Labels:
     """Labels by form key: the annotation rows they stand for, and their documents.
 
-    ``cut`` are rows whose masks reach out of their boxes.
+    ``cut`` are rows whose masks reach out of their boxes, ``unread`` those whose masks could not be
+    read.
     """
 
     rows: dict[str, Rows]
     documents: dict[str, list[Document]]
-    cut: list[int]
+    cut: list[int] = field(default_factory=list)
+    unread: list[int] = field(default_factory=list)
 
 
 def make_labels(
@@ -69,7 +71,7 @@ def make_labels(
     """
     forms = rows_by_form(table, categories, polygons)
     maker = _Maker(table, at, sizes, relative, plan, polygons, masks, names_of(table, categories))
-    out = Labels(forms, {}, [])
+    out = Labels(forms, {})
     firsts = primary(forms)
     for key, rows in forms.items():
         if key == "captions":
@@ -100,11 +102,12 @@ class _Maker:
         masks: MaskReader,
         names: list[str | None],
     ) -> None:
-        self.table, self.plan, self.polygons, self.masks = table, plan, polygons, masks
+        self.table, self.plan, self.masks = table, plan, masks
         self.names = names
         self.size = sizes[at] if len(sizes) else np.ones((len(at), 2))
         inside = relative[at] if len(relative) else np.zeros(len(at), bool)
         self.unit = np.where(inside[:, None], 1.0, self.size)
+        self.cells = Cells(table, at, self.size, self.unit, polygons == "polylines")
         self.ids = table["annotation_id"].to_pylist()
         self.json: list[dict[str, Any] | None] | None = None
         if any(v.source.startswith(JSON) for values in plan.values.values() for v in values):
@@ -172,14 +175,16 @@ class _Maker:
         taken = self.table.take(pa.array(rows))
         boxes = geometry.aabb(taken) / np.tile(self.unit[rows], 2)
         self._correct_rle_boxes(taken, boxes, rows)
-        forms = [f for f in _MASKS if not (f == "polygons" and self.polygons == "polylines")]
-        cells = {f: v for f in forms if (v := self._column(f, rows)) is not None}
         finite, listed = np.isfinite(boxes).all(axis=1), boxes.tolist()
         for document, box in zip(documents, listed, strict=True):
             document["bounding_box"] = box
-        with_mask, masked = self._cells(rows, cells)
-        for k, mask in zip(with_mask, self.masks.read(masked), strict=True):
-            if not finite[k] and isinstance(mask, Pixels) and (box := bounds(mask.mask)):
+        found = [(k, c) for k, row in enumerate(rows.tolist()) if (c := self.cells.of(row))]
+        masks = self.masks.read([cell for _, cell in found])
+        for (k, _), mask in zip(found, masks, strict=True):
+            if mask is None:
+                out.unread.append(int(rows[k]))
+                continue
+            if not finite[k] and (box := bounds(mask)):
                 documents[k]["bounding_box"], finite[k] = list(box), True
             if finite[k]:
                 crop = mask.crop(*window(documents[k]["bounding_box"], mask.shape))
@@ -189,24 +194,6 @@ class _Maker:
         if not finite.all():
             out.rows["detections"] = rows[finite]
             documents[:] = [d for d, f in zip(documents, finite, strict=True) if f]
-
-    def _cells(
-        self, rows: Rows, columns: dict[str, list[Any]]
-    ) -> tuple[list[int], list[tuple[str, Any, tuple[int, int]]]]:
-        """Which rows have a mask, and in which form: the first of RLE, map, polygons."""
-        places, found = [], []
-        for k, row in enumerate(rows.tolist()):
-            form = next((f for f, v in columns.items() if v[k] is not None), None)
-            if form is None or (form == "map" and _is_whole(columns[form][k])):
-                continue
-            cell, size = columns[form][k], (1, 1)
-            if form == "polygons":
-                size = int(self.size[row, 0]), int(self.size[row, 1])
-                if self.unit[row, 0] == 1:
-                    cell = [[_scaled(ring, self.size[row]) for ring in part] for part in cell]
-            places.append(k)
-            found.append((form, cell, size))
-        return places, found
 
     def _correct_rle_boxes(self, taken: pa.Table, boxes: Floats, rows: Rows) -> None:
         """Boxes that come from an RLE are in its pixels, whatever the unit of the sample."""
@@ -282,9 +269,11 @@ def values_of(
         cells = column(table, value.source).take(pa.array(rows)).to_pylist()
     if value.type == "json" and value.source != "extra":
         return [None if c is None else msgspec.json.encode(c).decode() for c in cells]
-    if value.type == "float":
-        return [None if c is None else float(c) for c in cells]
-    return list(cells)
+    convert = _CONVERT.get(value.type)
+    return [None if c is None else convert(c) for c in cells] if convert else list(cells)
+
+
+_CONVERT: dict[str, Callable[[Any], Any]] = {"float": float, "hex": "{:016x}".format, "digits": str}
 
 
 def _relate(table: pa.Table, out: Labels, names: list[str | None]) -> None:
@@ -307,11 +296,3 @@ def _relate(table: pa.Table, out: Labels, names: list[str | None]) -> None:
             labels[subjects[i]].setdefault("relations", []).append(text)
             found.append(i)
     out.rows["relations"] = np.array(found, np.int64)
-
-
-def _is_whole(cell: Any) -> bool:
-    return cell["value"] is None and cell["encoding"] not in ("nonzero", "greater")
-
-
-def _scaled(ring: list[float], size: Floats) -> list[float]:
-    return [v * size[i % 2] for i, v in enumerate(ring)]

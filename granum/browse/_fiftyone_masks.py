@@ -12,14 +12,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from granum.browse._fiftyone_cells import Cell
+from granum.errors import GranumError
 from granum.schema import geometry
 from granum.schema.rows import LabelMap
 from granum.store.media import read_map, read_values
 
-__all__ = ["MaskReader", "Pixels", "Runs", "bounds", "packed", "unpacked", "window"]
+__all__ = ["MaskReader", "Pixels", "Region", "Runs", "bounds", "packed", "unpacked", "window"]
 
 Mask = npt.NDArray[np.bool_]
 Box = Sequence[float]
+
+_DENSE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,48 +65,136 @@ class Pixels:
         return self.mask[rows, columns]
 
 
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Pixels of some values of a label image.
+
+    Attributes:
+        places: shape (height, width), positions in ``counts``.
+        chosen: for each position, whether it is in the mask.
+        counts: how many pixels each position has.
+    """
+
+    places: npt.NDArray[np.int32]
+    chosen: Mask
+    counts: npt.NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.places.shape
+
+    def pixels(self) -> int:
+        return int(self.counts[self.chosen].sum())
+
+    def crop(self, rows: slice, columns: slice) -> Mask:
+        return np.asarray(self.chosen[self.places[rows, columns]])
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """A label image that many rows share: its values, rising, and where they are."""
+
+    entry: LabelMap
+    known: npt.NDArray[np.int64]
+    places: npt.NDArray[np.int32]
+    counts: npt.NDArray[np.int64]
+
+    def region(self, values: Sequence[int]) -> Region:
+        return Region(self.places, np.isin(self.known, values), self.counts)
+
+
 class MaskReader:
     """Masks of annotations; a label image that several of them share is read once.
 
     Args:
         root: folder that paths of label images are relative to.
+
+    Attributes:
+        missed: why masks are not shown, with how many.
     """
 
     def __init__(self, root: str | None) -> None:
         self.root = root
-        self._image: tuple[LabelMap, npt.NDArray[np.int64]] | None = None
+        self.missed: dict[str, int] = {}
+        self._image: _Image | None = None
 
-    def read(self, cells: Sequence[tuple[str, Any, tuple[int, int]]]) -> list[Runs | Pixels]:
-        """The masks of cells of ``rle``, ``map`` or ``polygons``.
-
-        Args:
-            cells: for each the name of its column, its value, and (width, height) of the raster
-                that polygons are drawn on.
-        """
-        out: list[Runs | Pixels | None] = []
+    def read(self, cells: Sequence[Cell]) -> list[Runs | Pixels | Region | None]:
+        """The masks of cells; None where its label image is absent or cannot be read."""
+        out: list[Runs | Pixels | Region | None] = []
         encoded: list[tuple[tuple[int, int], bytes]] = []
-        for form, value, size in cells:
-            if form == "rle":
-                encoded.append(((value["size"][0], value["size"][1]), value["counts"]))
-            elif form == "polygons" and all(len(part) == 1 for part in value):
-                encoded.append(((size[1], size[0]), _drawn(value, size)))
+        places: list[int] = []
+        for cell in cells:
+            counts = _counts(cell)
+            if counts is None:
+                out.append(self._pixels(cell))
             else:
-                mask = self._of_map(LabelMap(**value)) if form == "map" else None
-                if mask is None:
-                    mask = geometry.rasterize(value, size[1], size[0])
-                out.append(Pixels(mask))
-                continue
-            out.append(None)
-        runs = iter(_runs(encoded))
-        return [next(runs) if mask is None else mask for mask in out]
+                places.append(len(out))
+                encoded.append(counts)
+                out.append(None)
+        for place, runs in zip(places, _runs(encoded), strict=True):
+            out[place] = runs
+        return out
 
-    def _of_map(self, entry: LabelMap) -> Mask:
-        if entry.value is None:
-            return read_map(entry, self.root)
+    def _pixels(self, cell: Cell) -> Pixels | Region | None:
+        if cell.form == "polygons":
+            return Pixels(geometry.rasterize(cell.value, cell.size[1], cell.size[0]))
+        try:
+            if cell.form == "absent":
+                raise GranumError(f"no row has the label image {cell.value['digest']!r}")
+            if cell.form == "union":
+                return self._union(cell.value)
+            return self._of_map(LabelMap(**cell.value))
+        except GranumError as error:
+            self.miss(str(error).partition("\n")[0])
+            return None
+
+    def miss(self, why: str) -> None:
+        """Counts a mask that is not shown."""
+        self.missed[why] = self.missed.get(why, 0) + 1
+
+    def _of_map(self, entry: LabelMap) -> Pixels | Region:
+        if entry.value is None or entry.encoding in ("nonzero", "greater"):
+            return Pixels(read_map(entry, self.root))
+        return self._indexed(entry).region([entry.value])
+
+    def _indexed(self, entry: LabelMap) -> _Image:
         image = LabelMap(entry.path, entry.bytes, entry.encoding)
-        if self._image is None or self._image[0] != image:
-            self._image = image, read_values(image, self.root)
-        return self._image[1] == entry.value
+        if self._image is None or self._image.entry != image:
+            values = read_values(image, self.root)
+            self._image = _Image(image, *_ranked(values))
+        return self._image
+
+    def _union(self, cells: list[Cell]) -> Pixels | Region | None:
+        """The leaves of a region tree have one label image; masks of any other form are joined."""
+        maps = [LabelMap(**c.value) for c in cells if c.form == "map"]
+        shared = {(m.path, m.bytes, m.encoding) for m in maps if m.value is not None}
+        values = [m.value for m in maps if m.value is not None]
+        if len(shared) == 1 and len(values) == len(cells):
+            return self._indexed(maps[0]).region(values)
+        masks = [m.crop(slice(0, m.shape[0]), slice(0, m.shape[1])) for m in self.read(cells) if m]
+        whole = len(masks) == len(cells) > 0 and len({m.shape for m in masks}) == 1
+        return Pixels(np.logical_or.reduce(masks)) if whole else None
+
+
+def _ranked(
+    values: npt.NDArray[np.int64],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """``np.unique`` with places and counts; without sorting where the values are small."""
+    if values.size and values.min() >= 0 and values.max() < _DENSE:
+        counts = np.bincount(values.ravel())
+        known = np.flatnonzero(counts)
+        return known, (np.cumsum(counts > 0) - 1).astype(np.int32)[values], counts[known]
+    known, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return known, places.reshape(values.shape).astype(np.int32), counts
+
+
+def _counts(cell: Cell) -> tuple[tuple[int, int], bytes] | None:
+    """(height, width) and run lengths of a mask that has them without a raster."""
+    if cell.form == "rle":
+        return (cell.value["size"][0], cell.value["size"][1]), cell.value["counts"]
+    if cell.form == "polygons" and all(len(part) == 1 for part in cell.value):
+        return (cell.size[1], cell.size[0]), _drawn(cell.value, cell.size)
+    return None
 
 
 def _drawn(parts: list[list[list[float]]], size: tuple[int, int]) -> bytes:
@@ -141,8 +233,12 @@ def _span(start: float, length: float, size: int) -> tuple[int, int]:
     return first, max(min(last, size), first + 1)
 
 
-def bounds(mask: Mask) -> tuple[float, float, float, float] | None:
+def bounds(mask: Runs | Pixels | Region) -> tuple[float, float, float, float] | None:
     """The relative ``xywh`` box of the pixels of a mask; None where it has none."""
+    return _bounds(mask.crop(slice(0, mask.shape[0]), slice(0, mask.shape[1])))
+
+
+def _bounds(mask: Mask) -> tuple[float, float, float, float] | None:
     across, down = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     if not len(across):
         return None
@@ -152,15 +248,16 @@ def bounds(mask: Mask) -> tuple[float, float, float, float] | None:
     return x / width, y / height, w / width, h / height
 
 
-def packed(mask: Mask) -> bytes:
-    """What FiftyOne's ``ArrayField`` stores for a mask."""
-    return zlib.compress(_header(mask.shape) + np.ascontiguousarray(mask).tobytes(), 1)
+def packed(array: npt.NDArray[Any]) -> bytes:
+    """What FiftyOne's ``ArrayField`` stores."""
+    head = _header(array.shape, array.dtype.str)
+    return zlib.compress(head + np.ascontiguousarray(array).tobytes(), 1)
 
 
 @lru_cache(maxsize=65_536)
-def _header(shape: tuple[int, ...]) -> bytes:
+def _header(shape: tuple[int, ...], kind: str) -> bytes:
     file = BytesIO()
-    facts = {"descr": "|b1", "fortran_order": False, "shape": shape}
+    facts = {"descr": kind, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, facts)
     return file.getvalue()
 

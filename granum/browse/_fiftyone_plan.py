@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from granum.browse._fiftyone_forms import FORMS, Rows, primary, rows_by_form
 from granum.errors import UnknownNameError
@@ -45,7 +46,9 @@ _OWN = {
 class Value:
     """A column, or an attribute in the JSON of rows, that is a field of its own in FiftyOne.
 
-    ``type``: ``bool``, ``int``, ``float``, ``str``, ``json``, ``time``, ``vector``, ``instance``.
+    ``type``: ``bool``, ``int``, ``float``, ``str``, ``json``, ``time``, ``vector``, ``instance``;
+    of 64-bit numbers without sign, which MongoDB does not have, ``hex`` (of derived columns, which
+    are hashes: 16 digits) or ``digits`` (of any other with one of 2**63 or more).
     """
 
     source: str
@@ -103,7 +106,14 @@ class _Seen:
     columns: dict[str, set[str]] = field(default_factory=dict)
     types: dict[str, set[str]] = field(default_factory=dict)
     arrow: dict[str, pa.DataType] = field(default_factory=dict)
+    large: set[str] = field(default_factory=set)
     kinds: set[str] = field(default_factory=set)
+
+    def see(self, name: str, values: pa.ChunkedArray) -> None:
+        """Notes the type of a column, and whether it has integers beyond those with a sign."""
+        self.arrow[name] = values.type
+        if pa.types.is_uint64(values.type) and (pc.max(values).as_py() or 0) >= 2**63:
+            self.large.add(name)
 
 
 def survey(
@@ -178,7 +188,8 @@ def _look(table: pa.Table, forms: dict[str, Rows], seen: _Seen) -> None:
         for name in table.column_names
         if name in _LABEL_COLUMNS or name.startswith(("attr.", "col."))
     }
-    seen.arrow.update({name: table[name].type for name in valid})
+    for name in valid:
+        seen.see(name, table[name])
     seen.kinds |= set(column(table, "kind").cast(pa.string()).unique().to_pylist())
     attributes = json_rows(table)
     tracked = np.asarray(column(table, "track").is_valid())
@@ -224,6 +235,10 @@ def _value(source: str, seen: _Seen, names: _Names) -> Value | None:
         kind = next(iter(types)) if len(types) == 1 else "json"
     else:
         kind = _arrow_type(seen.arrow[source])
+        if source.startswith("col.") and pa.types.is_uint64(seen.arrow[source]):
+            kind = "hex"
+        elif source in seen.large:
+            kind = "digits"
     if kind is None:
         return None
     return Value(source, _LABEL_COLUMNS.get(source) or names.take(_plain(source)), kind)
@@ -260,7 +275,7 @@ def _sample_values(
         for name in table.column_names:
             known = name in _SAMPLE_COLUMNS or name.startswith(("attr.", "col."))
             if known and table[name].null_count < table.num_rows:
-                seen.arrow[name] = table[name].type
+                seen.see(name, table[name])
                 found.add(name)
         found |= _types_of(json_rows(table) or (), seen.types)
     derived = {n for n in seen.arrow if n.startswith("col.")}

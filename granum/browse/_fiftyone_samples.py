@@ -49,7 +49,7 @@ class Embedded:
         if self.root is None:
             raise UsageError(
                 f"the image of {name!r} is embedded, and FiftyOne needs files: name a folder for "
-                "them, embed_root=DIR"
+                "them, embed_root=DIR (--embed-root DIR)"
             )
         if suffix is None:
             with open_image(data) as image:

@@ -81,7 +81,7 @@ def _add(package: Any, target: Any, path: str, kind: str) -> None:
         "int": package.IntField,
         "float": package.FloatField,
         "str": package.StringField,
-        "json": package.StringField,
+        **dict.fromkeys(("json", "hex", "digits"), package.StringField),
         "time": package.DateTimeField,
         "vector": package.VectorField,
     }
@@ -135,13 +135,21 @@ def describe(
         }
     }
     hidden = _HIDDEN if plan.polygons == "both" else _HIDDEN - {"polygons"}
+    filled = [p for p in plan.layers if p.fields]
+    flat = [p for p in filled if not _is_tree(p)]
     first = [
-        f for p in plan.layers for k, f in p.fields.items() if k.partition(":")[0] not in hidden
+        f for p in flat or filled for k, f in p.fields.items() if k.partition(":")[0] not in hidden
     ]
     active = package.core.odm.dataset.ActiveFields(exclude=False, paths=first)
     target.app_config.active_fields = active
     target.save()
     return fits
+
+
+def _is_tree(layer: LayerPlan) -> bool:
+    """Whether it holds mask trees, whose hundreds of nested masks hide everything else: the App
+    shows them when asked for only, where there is anything else."""
+    return any(v.source == "granularity" for v in layer.values.get("detections", ()))
 
 
 def _filled(record: dict[str, Any]) -> dict[str, Any]:

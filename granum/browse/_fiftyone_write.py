@@ -102,25 +102,54 @@ def _edited(
     ids = table["annotation_id"]
     gone = _among(ids, edits.deleted)
     touched = _among(ids, edits.changed)
-    at = np.flatnonzero(touched)
-    objects = rows.annotations_from_table(table.take(pa.array(at)))
-    for row in objects:
+    changed: dict[int, rows.Annotation] = {}
+    lost = gone.copy()
+    for at in np.flatnonzero(touched).tolist():
+        row = changed[at] = rows.annotations_from_table(table.slice(at, 1))[0]
         frame = found.frames[int(row.sample or 0)]
         applier.change(row, edits.changed[int(row.annotation_id or 0)], plan, frame)
-    kept = np.flatnonzero(~gone & ~touched)
+        lost[at] = row.map is None
+    for at, held in _heirs(table, lost).items():
+        row = changed.setdefault(at, rows.annotations_from_table(table.slice(at, 1))[0])
+        if row.map is not None:
+            row.map.path, row.map.bytes = held
+    kept = np.setdiff1d(np.flatnonzero(~gone), [*changed])
     top = int(pc.max(ids).as_py() or 0)
     added = _new_rows(edits.added, plan, found, applier, top)
     pieces = [table.take(pa.array(kept))]
-    if objects:
-        pieces.append(rows.annotations_to_table(objects))
+    if changed:
+        pieces.append(rows.annotations_to_table([*changed.values()]))
     if added.num_rows:
         pieces.append(added)
     joined = pa.concat_tables([_stripped(p) for p in pieces], promote_options="default")
-    place = np.concatenate([kept, at, np.full(added.num_rows, table.num_rows)])
+    place = np.concatenate([kept, [*changed], np.full(added.num_rows, table.num_rows)])
     sample = np.asarray(column(joined, "sample").fill_null(len(dataset)), np.int64)
     joined = joined.take(pa.array(np.lexsort((place, sample))))
-    changes = Changes(plan.layer, len(kept), len(at), added.num_rows, int(gone.sum()))
+    same = table.num_rows - int((touched | gone).sum())
+    changes = Changes(plan.layer, same, int(touched.sum()), added.num_rows, int(gone.sum()))
     return joined, changes
+
+
+def _heirs(
+    table: pa.Table, lost: npt.NDArray[np.bool_]
+) -> dict[int, tuple[str | None, bytes | None]]:
+    """Where a row is ``lost`` that holds the label image of others (the root of a region tree), the
+    row that is to hold it from now on, with its path and bytes."""
+    if "map" not in table.column_names or not lost.any():
+        return {}
+    maps, samples = table["map"].to_pylist(), table["sample"].to_pylist()
+    images: dict[tuple[Any, Any], tuple[str | None, bytes | None]] = {}
+    for i in np.flatnonzero(lost).tolist():
+        m = maps[i]
+        if m is not None and m["digest"] is not None and (m["path"] or m["bytes"]):
+            images[samples[i], m["digest"]] = m["path"], m["bytes"]
+    out = {}
+    for i in np.flatnonzero(~lost).tolist() if images else ():
+        if maps[i] is not None:
+            held = images.pop((samples[i], maps[i]["digest"]), None)
+            if held is not None and not (maps[i]["path"] or maps[i]["bytes"]):
+                out[i] = held
+    return out
 
 
 def _stripped(table: pa.Table) -> pa.Table:

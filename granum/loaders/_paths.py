@@ -14,6 +14,7 @@ __all__ = [
     "Names",
     "first_file",
     "folders_in",
+    "is_file",
     "names_in",
     "split_folders",
     "split_suffix",
@@ -100,6 +101,14 @@ def split_suffix(path: str) -> tuple[str, str]:
     name = path.rpartition("/")[2]
     dot = name.rfind(".")
     return (path, "") if dot <= 0 else (path[: dot - len(name)], name[dot:])
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file. Never raises."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def names_in(folder: Path, limit: int = 1000) -> list[str]:

@@ -23,7 +23,16 @@ from granum.schema.tables import column, with_column
 from granum.store.dataset import Dataset
 from granum.store.parts import Batch
 
-__all__ = ["Context", "RowFormat", "group_rows", "sample_rows"]
+__all__ = [
+    "Box",
+    "Context",
+    "RowFormat",
+    "box_of",
+    "cornered",
+    "corners_of",
+    "group_rows",
+    "sample_rows",
+]
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,32 @@ class Context:
     groups: Sequence[rows.Group]
     options: Mapping[str, Any]
     plan: Any = None
+
+
+Box = tuple[float, float, float, float]
+
+
+def corners_of(box: Box) -> Box:
+    """x1, y1, x2, y2 of x, y, width, height."""
+    x, y, w, h = box
+    return x, y, x + w, y + h
+
+
+def box_of(corners: Box) -> Box:
+    """x, y, width, height of x1, y1, x2, y2."""
+    x1, y1, x2, y2 = corners
+    return x1, y1, x2 - x1, y2 - y1
+
+
+def cornered(box: Box) -> Box | None:
+    """The box that comes back when this one is written as corners: sums round, so its size may
+    move by what a float cannot hold. None where it is not finite."""
+    for _ in range(8):
+        again = box_of(corners_of(box))
+        if again == box:
+            return box
+        box = again
+    return None
 
 
 def sample_rows(dataset: Dataset) -> Iterator[rows.Sample]:

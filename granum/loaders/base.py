@@ -42,6 +42,7 @@ formats: Registry[type[Format]] = Registry(
         "image_folder": "granum.loaders.image_folder",
         "mot": "granum.loaders.mot",
         "mvtec": "granum.loaders.mvtec",
+        "ucf24": "granum.loaders.ucf24",
         "voc": "granum.loaders.voc",
         "yolo": "granum.loaders.yolo",
     },

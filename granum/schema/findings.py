@@ -183,9 +183,19 @@ CODES: dict[str, Code] = {
     "unknown-class": Code(
         "error", "a class number or name that is not listed", fix="makes a category named by it"
     ),
+    "unknown-shape": Code(
+        "warning", "a kind of shape that is not read", "leaves it out", "leaves it out"
+    ),
     "unknown-sample": Code("error", "a prediction on a sample that the truth does not have"),
     "unlisted-image": Code("warning", "an image in the tree that no list names", KEPT, KEPT),
     "unlisted-segment": Code("error", "pixels with an id that no segment has", KEPT, KEPT),
+    "unmatched-box": Code(
+        "warning",
+        "a mask, or an end of a relation, names a box that is not there, or there several times",
+        "makes a box for it",
+        "makes a box for it",
+    ),
+    "unnamed-class": Code("warning", "a class id that no description names", KEPT, KEPT),
     "value-out-of-range": Code("error", "a normalised coordinate beyond 0..1", fix="clips it"),
     "zero-size-box": Code("warning", "a box without width or height", KEPT, KEPT),
 }

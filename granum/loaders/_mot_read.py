@@ -330,7 +330,7 @@ def read_noted(root: Path, notes: Notes, intake: Intake) -> Iterator[Incoming]:
             (
                 str(s["file"]),
                 str(s["folder"]),
-                {int(i): (int(t), _text(x)) for i, t, x in s["tracks"]},
+                _known(s["tracks"]),
             )
             for s in more["sequences"]
         ]

@@ -104,25 +104,20 @@ def _tracks(table: pa.Table | None, layout: str) -> tuple[Tracks, bool]:
     found = pa.TableGroupBy(table, ["of", "track"], use_threads=False).aggregate(
         [("source", "count_distinct", every), ("source", "min")]
     )
-    listed = sorted(
-        zip(*(found[n].to_pylist() for n in found.column_names), strict=True),
-        key=lambda row: row[:2] if found.column_names[0] == "of" else row[-2:],
-    )
-    names = found.column_names
-    of, number, count, source = (
-        names.index(n) for n in ("of", "track", "source_count_distinct", "source_min")
-    )
     out: Tracks = {}
     by_sequence: dict[int, list[tuple[int, str | None]]] = {}
-    for row in listed:
-        own = row[source] if row[count] == 1 else None
-        by_sequence.setdefault(row[of], []).append((row[number], own))
+    mixed = False
+    for row in found.to_pylist():
+        same = row["source_count_distinct"] == 1
+        mixed |= not same
+        own = row["source_min"] if same else None
+        by_sequence.setdefault(row["of"], []).append((row["track"], own))
     for sequence, members in by_sequence.items():
         given = [s for _, s in members if s is not None and re.fullmatch(r"0|[1-9]\d{0,14}", s)]
         own_ids = len(set(given)) == len(members)
         for i, (track, source_id) in enumerate(sorted(members, key=lambda m: m[0]), 1):
             out[sequence, track] = (int(source_id or 0) if own_ids else i, source_id)
-    return out, any(row[count] > 1 for row in listed)
+    return out, mixed
 
 
 # ---------------------------------------------------------------------- what comes back

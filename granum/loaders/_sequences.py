@@ -27,7 +27,7 @@ class Sequences:
     """Which sequence each sample belongs to, and its place there.
 
     Attributes:
-        folders: a path for each sequence, all different: split and group.
+        folders: a path for each sequence, all different: split and group key.
         groups: the group that each is; None for samples without one (those of a split are one).
         of: for each sample its sequence.
         frame: for each sample its number there: ``order``, where those of a sequence are all
@@ -64,10 +64,11 @@ def sequences_of(dataset: Dataset, first: int) -> Sequences:
     groups = [None if code[i] < 0 else int(code[i]) for i in firsts]
     known: list[rows.Group] = rows.groups_from_table(dataset.groups)
     named = split_folders(splits)
-    folders = unique_paths(
-        ["frames" if g is None else known[g].key for g in groups],
-        [named[splits[i]] for i in firsts],
-    )
+    keys = ["frames" if g is None else known[g].key for g in groups]
+    below = [named[splits[i]] for i in firsts]
+    # A key that tells the split already stays as it is.
+    below = ["" if b in k.split("/")[:-1] else b for k, b in zip(keys, below, strict=True)]
+    folders = unique_paths(keys, below)
     out = Sequences(folders, groups, of, np.empty(len(of), np.int64), _suffixes(table))
     order = np.asarray(column(table, "order").fill_null(first - 1), np.int64)
     for number, members in enumerate(out.members()):

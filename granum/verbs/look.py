@@ -173,7 +173,7 @@ def show(
             sample.image(),
             sample.row,
             sample.categories,
-            load_map=sample.read_map,
+            load_map=sample.draw_map,
             max_size=max_size,
         )
     if output is not None:

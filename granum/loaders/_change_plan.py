@@ -56,7 +56,10 @@ def places_of(samples: Sequence[rows.Sample], groups: Sequence[rows.Group]) -> l
     before_of = [before[s.split] if s.split is not None else "" for s in samples]
     pairs = _pairs(samples, groups)
     stems, free, found = Names(), Names(), []
-    of_pair = {g: stems(before_of[i] + _stem(groups[g], samples[i])) for i, g in pairs.values()}
+    of_pair = {
+        g: stems(before_of[i] + _stem(groups[g], samples[i]))
+        for i, g in dict.fromkeys(pairs.values())
+    }
     for i, sample in enumerate(samples):
         head = before_of[i]
         date = ROLES.index(sample.role or "") if i in pairs else None

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from granum.browse._draw_ink import Box, Mask, Point
+from granum.browse._fields import field_numbers
 from granum.schema import geometry, rows
 
 __all__ = ["Frame", "MapLoader", "Window", "extent"]
@@ -135,6 +136,8 @@ class Frame:
         """The numbers of a field or of a whole label map, in the size of the picture."""
         if loaded is None or (row.kind != "field" and loaded.dtype == bool):
             return None
+        if row.kind == "field":
+            return self.resized(field_numbers(loaded, row.extra))
         return self.resized(loaded.astype(np.float64))
 
     def resized(self, values: Values) -> Values:

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from granum.browse._fields import field_numbers
 from granum.browse._fiftyone_labels import Labels
 from granum.browse._fiftyone_masks import packed
 from granum.browse._fiftyone_samples import Embedded
-from granum.schema.fields import field_values
 from granum.schema.rows import LabelMap, Media
 from granum.schema.tables import column
 from granum.store.media import media_path, open_image, read_values
@@ -103,9 +103,8 @@ class WholeMaps:
             return {"mask": packed(pixels)}
         values = read_values(entry, self.root)
         if heat:
-            return _heat(
-                field_values(values, None if extra is None else msgspec.json.decode(extra))
-            )
+            known = None if extra is None else msgspec.json.decode(extra)
+            return _heat(field_numbers(values, known))
         if values.size and (values.min() < 0 or values.max() > _HIGHEST):
             self._note(key, f"label images with values above {_HIGHEST} are not shown")
             return {}

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from granum.errors import ExistsError, UnknownNameError
+from granum.errors import ExistsError, GranumError, UnknownNameError
 from granum.loaders.base import formats, options_of
 from granum.schema.tables import column
 from granum.store.dataset import Dataset
@@ -166,9 +166,8 @@ def show(
     from granum.browse.draw import draw
 
     sample = dataset[_find(dataset, key)]
-    if _is_partition(sample.annotations):
-        picture = _sheet(dataset, sample, max_size)
-    else:
+    picture = _sheet(dataset, sample, max_size) if _is_tree(sample.annotations) else None
+    if picture is None:
         picture = draw(
             sample.image(),
             sample.row,
@@ -184,18 +183,27 @@ def show(
     return picture
 
 
-def _is_partition(annotations: Sequence[Annotation]) -> bool:
-    """Whether they are a tree of regions: a whole map that others stand on."""
-    roots = (a for a in annotations if a.granularity is not None and a.parent is None)
-    return any(a.map is not None and a.map.value is None for a in roots)
+def _is_tree(annotations: Sequence[Annotation]) -> bool:
+    """Whether they are a tree of regions: a whole map that others stand on, or masks that have a
+    granularity and no category (hundreds of them, one upon the other)."""
+    objects = [a for a in annotations if a.kind == "object"]
+    roots = [a for a in objects if a.granularity is not None and a.parent is None]
+    if any(a.map is not None and a.map.value is None for a in roots):
+        return True
+    return bool(roots) and all(a.granularity is not None and a.category is None for a in objects)
 
 
-def _sheet(dataset: Dataset, sample: SampleView, max_size: int | None) -> Image:
+def _sheet(dataset: Dataset, sample: SampleView, max_size: int | None) -> Image | None:
+    """None where the rows are no tree any more: people have edited them."""
     from granum.annotate.sheet import granularity_sheet
     from granum.annotate.storing import tree_of
 
-    tree = tree_of(dataset, sample.index)
-    assert tree is not None
+    try:
+        tree = tree_of(dataset, sample.index)
+    except GranumError:
+        return None
+    if tree is None:
+        return None
     sheet = granularity_sheet(np.asarray(sample.image().convert("RGB")), tree)
     if max_size is not None:
         sheet.thumbnail((max_size, max_size))

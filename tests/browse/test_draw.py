@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from granum.browse._draw_colour import palette
+from granum.browse._draw_shapes import Frame
 from granum.browse.draw import draw
 from granum.schema import geometry, rows
 from granum.schema.rows import Annotation, Category, Sample
@@ -360,3 +361,11 @@ def test_every_rendered_row_shows(tmp_path: Path) -> None:
                 one = draw(image, sample, made.categories, annotations=[row], load_map=load)
                 assert one.tobytes() != bare
     assert len(seen) >= 7
+
+
+def test_field_is_drawn_by_the_numbers_that_its_integers_mean() -> None:
+    frame, integers = Frame((3, 1), 1, 1), np.array([[0, 2, 4]])
+    row = Annotation("field", extra={"scale": 0.5, "offset": 1.0, "missing": 0})
+    np.testing.assert_array_equal(frame.values(row, integers), [[np.nan, 2.0, 3.0]])
+    row.extra = {"scale": "wide"}  # something else of that name
+    np.testing.assert_array_equal(frame.values(row, integers), integers)

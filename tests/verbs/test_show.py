@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from granum.annotate.adding import add_forest
 from granum.annotate.storing import tree_rows
 from granum.annotate.tree import MaskTree
 from granum.cli import main
@@ -60,12 +61,26 @@ def test_the_report_draws_the_same(store: Dataset) -> None:
         np.testing.assert_array_equal(np.asarray(show(store, view.key)), np.asarray(theirs))
 
 
-def test_a_region_tree_is_a_sheet_of_cuts(store: Dataset, tmp_path: Path) -> None:
+@pytest.fixture
+def halves(store: Dataset) -> Dataset:
+    """With a tree of the left and the right half of the first picture."""
     leaves = np.zeros((HEIGHT, WIDTH), int)
     leaves[:, WIDTH // 2 :] = 1
-    rows = tree_rows(MaskTree.partition(leaves, [2, 2, -1]), 0, 1)
-    add_layer(store, "regions", [rows], producer="by hand")
+    rows = tree_rows(MaskTree.partition(leaves, [2, 2, -1]), 0, 3)
+    return add_layer(store, "regions", [rows], producer="by hand")
+
+
+def test_a_tree_is_a_sheet_of_cuts(halves: Dataset, tmp_path: Path) -> None:
     out = tmp_path / "cuts.png"
     source = str(tmp_path / "s.granum")
     assert main(["show", source, "a.png", "--layer", "regions", "-o", str(out)]) == 0
     assert Image.open(out).width > WIDTH
+    pool = add_forest(halves, of="regions", layer="pool")[0]
+    np.testing.assert_array_equal(np.asarray(show(pool, 0)), np.asarray(Image.open(out)))
+
+
+def test_what_is_no_tree_any_more_is_drawn(halves: Dataset) -> None:
+    rows = halves.annotations(layer="regions").slice(1)  # the root still means two halves
+    torn = add_layer(halves, "torn", [rows], producer="by hand").layer("torn")
+    row = np.asarray(show(torn, 0))[HEIGHT // 2].astype(int)
+    assert len(row) == WIDTH and (row[10] != row[-10]).any()

@@ -120,7 +120,7 @@ class Reading:
     def values(self, path: str) -> npt.NDArray[np.int64] | None:
         """The pixels of a mask; None, with a finding, where it cannot be read."""
         try:
-            return read_values(rows.LabelMap(path), str(self.root))
+            return read_values(rows.LabelMap(path, encoding="nonzero"), str(self.root))
         except (GranumError, OSError, SyntaxError, ValueError) as error:
             self.fault("broken-media", path, f"the mask does not decode: {error}")
             return None

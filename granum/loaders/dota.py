@@ -27,12 +27,19 @@ from pathlib import Path
 from typing import Any
 
 from granum.errors import FormatError
+from granum.loaders._corners import (
+    corners_of_turned,
+    finite,
+    short_corners,
+    stable_turned,
+    turned_of,
+)
 from granum.loaders._image_tree import is_image
 from granum.loaders._notes import Notes, read_notes, take_tables, write_notes
 from granum.loaders._paths import Names, first_file, folders_in, names_in, split_suffix
 from granum.loaders._rows import Context, RowFormat, sample_rows
 from granum.loaders.base import Intake, formats
-from granum.schema import geometry, rows
+from granum.schema import rows
 from granum.store.dataset import Dataset
 from granum.store.out import Out
 
@@ -120,8 +127,7 @@ class Dota(RowFormat):
     ) -> rows.Annotation | None:
         """Objects with a class, whose four corners come back."""
         plan: Plan = context.plan
-        corners = None if sample is None else _corners(annotation, plan)
-        if corners is None or annotation.category is None:
+        if sample is None or annotation.category is None:
             return None
         left = rows.Annotation(
             "object",
@@ -130,14 +136,17 @@ class Dota(RowFormat):
             annotation_id=annotation.annotation_id,
             sample=annotation.sample,
         )
-        left = _shaped(left, corners, plan)
-        if (left.bbox is None) != (annotation.bbox is None or plan.polygons):
-            return None  # a box without extent
-        again = _corners(left, plan)
-        assert again is not None
-        copy = _shaped(rows.Annotation(), again, plan)
-        stable = (copy.bbox, copy.angle, copy.polygons) == (left.bbox, left.angle, left.polygons)
-        return left if stable else None
+        if annotation.bbox is not None and not plan.polygons:
+            found = stable_turned(annotation.bbox, annotation.angle)
+            if found is None:
+                return None
+            left.bbox, angle = found
+            left.angle = angle if angle or plan.angles else None
+            return left
+        parts = annotation.polygons or []
+        if len(parts) != 1 or len(parts[0]) != 1 or len(parts[0][0]) != 8:
+            return None
+        return None if finite(parts[0][0]) is None else _shaped(left, parts[0][0], plan)
 
     def keep_sample(self, sample: rows.Sample, context: Context) -> rows.Sample:
         """The two header lines are attributes of the image."""
@@ -156,12 +165,8 @@ class Dota(RowFormat):
             header = sample.attributes or {}
             lines = [f"{k}:{header[k]}" for k in ("imagesource", "gsd") if k in header]
             for one in sample.annotations:
-                corners = _corners(one, plan)
-                assert corners is not None and one.category is not None
-                words = [
-                    f"{c:g}" if c == round(c) and abs(c) < 1e5 else repr(c)
-                    for c in _short(corners, plan)
-                ]
+                assert one.category is not None
+                words = [repr(c).removesuffix(".0") for c in _written(one)]
                 words.append(classes[one.category])
                 if one.difficult is not None:
                     words.append(str(int(one.difficult)))
@@ -201,48 +206,24 @@ def _header_of(attributes: dict[str, Any] | None) -> dict[str, Any] | None:
     return found or None
 
 
-def _corners(one: rows.Annotation, plan: Plan) -> list[float] | None:
-    """Eight numbers, or None where the geometry has no four corners."""
-    if plan.polygons:
-        parts = one.polygons or []
-        if len(parts) == 1 and len(parts[0]) == 1 and len(parts[0][0]) == 8:
-            return _finite(parts[0][0])
-        return None
-    if one.bbox is not None:
-        return _finite(geometry.box_to_corners(one.bbox, one.angle or 0.0).ravel().tolist())
-    parts = one.polygons or []
-    if len(parts) == 1 and len(parts[0]) == 1 and len(parts[0][0]) == 8:
-        return _finite(parts[0][0])
-    return None
-
-
-def _short(corners: list[float], plan: Plan) -> list[float]:
-    """Corners with few digits that are read as the same geometry."""
-    wanted = _shaped(rows.Annotation(), corners, plan)
-    for digits in (3, 6, 9):
-        short = [round(c, digits) + 0.0 for c in corners]
-        found = _shaped(rows.Annotation(), short, plan)
-        if (found.bbox, found.angle, found.polygons) == (
-            wanted.bbox, wanted.angle, wanted.polygons
-        ):  # fmt: skip
-            return short
-    return corners
-
-
-def _finite(values: Sequence[float]) -> list[float] | None:
-    listed = [float(v) for v in values]
-    return listed if all(map(math.isfinite, listed)) else None
+def _written(one: rows.Annotation) -> list[float]:
+    """The eight numbers of an object that ``keep`` went over."""
+    if one.bbox is None:
+        assert one.polygons is not None
+        return one.polygons[0][0]
+    corners = corners_of_turned(one.bbox, one.angle)
+    assert corners is not None
+    return short_corners(corners)
 
 
 def _shaped(one: rows.Annotation, corners: list[float], plan: Plan) -> rows.Annotation:
-    """The annotation with what four corners are read as. Numbers of a box are rounded to what
-    the arithmetic leaves certain, so that writing and reading them again changes nothing."""
-    if not plan.polygons and (found := geometry.corners_to_box(corners)) is not None:
-        x, y, w, h = (round(v, 6) + 0.0 for v in found[0])
-        one.bbox, angle = (x, y, w, h), round(found[1], 9) + 0.0
-        one.angle = angle if angle or plan.angles else None
+    """The annotation with what four corners are read as."""
+    found = None if plan.polygons else turned_of(corners)
+    if found is None:
+        one.polygons = [[list(corners)]]
     else:
-        one.polygons = [[corners]]
+        one.bbox, angle = found
+        one.angle = angle if angle or plan.angles else None
     return one
 
 
@@ -322,7 +303,7 @@ def _read_labels(
             _take_header(header[1].lower(), header[2].strip(), sample, intake, where, number)
             continue
         found = _object(line)
-        if found is None or _finite(found[0]) is None:
+        if found is None or finite(found[0]) is None:
             intake.fault("bad-value", where, f"line {number}", f"no corners and class: {line!r}")
             continue
         corners, word, difficult = found
@@ -363,7 +344,7 @@ def _results(root: Path, intake: Intake) -> Iterator[rows.Sample]:
                 values = None
                 if len(words) == 10:
                     try:
-                        values = _finite([float(w) for w in words[1:]])
+                        values = finite([float(w) for w in words[1:]])
                     except ValueError:
                         values = None
                 if values is None:

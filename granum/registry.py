@@ -70,7 +70,8 @@ class Registry(Generic[T]):
 
     def __getitem__(self, name: str) -> T:
         if name not in self._things:
-            module = self._lazy().get(name)
+            # The built-in ones need no scan of what is installed.
+            module = self.table.get(name) or self._lazy().get(name)
             if module is None:
                 raise UnknownNameError(self.what, name, self.names())
             import_module(module)

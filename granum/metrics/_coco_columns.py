@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from granum.errors import UsageError
-from granum.metrics._coco_masks import masks_of
+from granum.metrics._coco_masks import Outline, mask_areas, mask_dicts, outlines_of
 from granum.metrics._usable import kept, left_out, of_kinds
 from granum.schema import geometry
 from granum.schema.findings import Findings
@@ -32,10 +33,10 @@ class Side:
     Attributes:
         sample, category: rows of the truth's tables.
         box: xywh in pixels, shape (n, 4); zeros where only masks are compared.
-        area: in pixels; NaN where the evaluation takes it from the geometry.
+        area: of the truth, in pixels; zeros for predictions, whose geometry tells it.
         crowd: regions in which predictions are neither right nor wrong.
         score: of predictions; zeros for the truth.
-        mask: struct of ``size`` (height, width) and compressed ``counts``, for ``segm``.
+        outline: of the masks, for ``segm``.
         keypoints: x, y, visibility, shape (n, points, 3), for ``keypoints``.
     """
 
@@ -45,24 +46,30 @@ class Side:
     area: Floats
     crowd: npt.NDArray[np.bool_]
     score: Floats
-    mask: pa.Array = field(default_factory=lambda: pa.nulls(0))
+    outline: Outline | None = None
     keypoints: Floats = field(default_factory=lambda: np.zeros((0, 0, 3)))
 
     def __len__(self) -> int:
         return len(self.sample)
 
+    def take(self, rows: Ints) -> Side:
+        """Some of the rows."""
+        outline = None if self.outline is None else self.outline.take(rows)
+        plain = [f.name for f in fields(Side) if f.name != "outline"]
+        return replace(self, outline=outline, **{n: getattr(self, n)[rows] for n in plain})
+
     @staticmethod
-    def joined(sides: list[Side]) -> Side:
+    def joined(sides: Sequence[Side]) -> Side:
         """All rows, in order."""
         if not sides:
             none = np.zeros(0)
             rows = none.astype(np.int64)
             return Side(rows, rows, np.zeros((0, 4)), none, none.astype(bool), none)
-        values = {}
+        values: dict[str, Any] = {}
         for name in (f.name for f in fields(Side)):
             pieces = [getattr(s, name) for s in sides]
-            if name == "mask":
-                values[name] = pa.concat_arrays(pieces)
+            if name == "outline":
+                values[name] = None if None in pieces else Outline.joined(pieces)
             elif name == "keypoints":
                 values[name] = np.concatenate([p for p in pieces if len(p)] or pieces[:1])
             else:
@@ -93,36 +100,43 @@ def side_of(
     left_out(found, "missing-category", batch, ~named, who, "without a category")
     batch = kept(batch, named)
     table = batch.annotations
-    mask: pa.Array = pa.nulls(table.num_rows)
-    keypoints = np.zeros((table.num_rows, 0, 3))
-    box = np.zeros((table.num_rows, 4))
-    area = _stated_area(table) if truth else np.full(table.num_rows, np.nan)
+    n = table.num_rows
+    outline = None
+    keypoints, box = np.zeros((n, 0, 3)), np.zeros((n, 4))
+    area = _stated_area(table) if truth else np.zeros(n)
     if compared == "segm":
-        mask = masks_of(batch, root, who, found)
-        keep = np.asarray(mask.is_valid())
+        # The evaluator rasterises polygons faster; but for areas that nothing states.
+        rings = ~np.isnan(area) if truth else np.zeros(n, bool)
+        outline = outlines_of(batch, root, who, found, rings=rings)
+        keep = outline.valid()
+        if truth:
+            rows = np.flatnonzero(np.isnan(area) & keep)
+            area = area.copy()
+            area[rows] = mask_areas(mask_dicts(outline.rle.take(pa.array(rows))))
     elif compared == "keypoints":
         keep, keypoints = _keypoints(table, points)
         box = np.nan_to_num(_boxes(table)) if truth else _extents(keypoints)
     else:
         box = _boxes(table)
-        keep = np.asarray(np.isfinite(box).all(axis=1))
-    if compared != "segm":
-        area = np.where(np.isnan(area), _areas(table, box, truth), area)
+        finite = np.isfinite(box)
+        keep = np.ones(n, bool) if finite.all() else np.asarray(finite.all(axis=1))
+    if truth and compared != "segm":
+        area = np.where(np.isnan(area), _areas(table, box), area)
     # The keypoints of a dataset of boxes are a few of its objects: the others are no fault.
     other = compared == "keypoints" and truth
     code = "not-compared" if other else "missing-geometry"
     left_out(found, code, batch, ~keep, who, f"without {_WANTED[compared]}")
-    rows = np.flatnonzero(keep)
-    return Side(
-        sample=np.asarray(column(table, "sample"), np.int64)[rows],
-        category=np.asarray(column(table, "category").fill_null(-1), np.int64)[rows],
-        box=box[rows],
-        area=area[rows],
-        crowd=np.asarray(column(table, "crowd").fill_null(False))[rows],
-        score=np.asarray(column(table, "score").fill_null(0.0), np.float64)[rows],
-        mask=mask if len(rows) == len(mask) else mask.take(pa.array(rows)),
-        keypoints=keypoints[rows],
+    side = Side(
+        sample=np.asarray(column(table, "sample"), np.int64),
+        category=np.asarray(column(table, "category"), np.int64),
+        box=box,
+        area=area,
+        crowd=np.asarray(column(table, "crowd").fill_null(False)) if truth else np.zeros(n, bool),
+        score=np.zeros(n) if truth else np.asarray(column(table, "score"), np.float64),
+        outline=outline,
+        keypoints=keypoints,
     )
+    return side if keep.all() else side.take(np.flatnonzero(keep))
 
 
 def _boxes(table: pa.Table) -> Floats:
@@ -146,10 +160,10 @@ def _stated_area(table: pa.Table) -> Floats:
     return np.asarray(column(table, "area").fill_null(np.nan), np.float64)
 
 
-def _areas(table: pa.Table, box: Floats, truth: bool) -> Floats:
-    """Of predictions the box's, as official readers of results have it; of truth the geometry's."""
+def _areas(table: pa.Table, box: Floats) -> Floats:
+    """Of the masks, where there are any; else of the boxes."""
     out = box[:, 2] * box[:, 3]
-    if truth and any(n in table.column_names for n in ("polygons", "rle")):
+    if any(n in table.column_names for n in ("polygons", "rle")):
         rows = np.flatnonzero(np.isnan(_stated_area(table)))
         drawn = geometry.areas(table.take(pa.array(rows)))
         out[rows] = np.where(np.isnan(drawn), out[rows], drawn)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
+from dataclasses import dataclass
+from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from granum.errors import FormatError, SizeUnknownError
 from granum.metrics._drawn import DrawnSample
@@ -20,22 +22,76 @@ from granum.schema.findings import Findings
 from granum.schema.tables import column
 from granum.store.parts import Batch
 
-__all__ = ["MASK", "Rle", "mask_areas", "mask_dicts", "masks_of"]
+__all__ = [
+    "Outline",
+    "Rle",
+    "drawn_masks",
+    "mask_areas",
+    "mask_dicts",
+    "outlines_of",
+    "segmentations",
+]
+
+_RINGS = pa.list_(pa.list_(pa.list_(pa.float64())))
 
 MASK = pa.struct([("size", pa.list_(pa.int32(), 2)), ("counts", pa.binary())])
 
 Rle = dict[str, Any]
+Flags = npt.NDArray[np.bool_]
 
 
-def masks_of(batch: Batch, root: str | None, who: str, found: Findings) -> pa.Array:
-    """The mask of each row: of its forms, the first of RLE, map, polygons; null where none.
+@dataclass(frozen=True)
+class Outline:
+    """The masks of rows: run lengths, or the rings of which compiled code makes them.
+
+    Attributes:
+        rle: struct of ``size`` (height, width) and compressed ``counts``; null where there are
+            rings, or nothing.
+        rings: parts of one ring each; null elsewhere.
+        size: (height, width) of the image of each row, shape (n, 2); -1 where unknown.
+    """
+
+    rle: pa.Array
+    rings: pa.Array
+    size: npt.NDArray[np.int64]
+
+    @staticmethod
+    def joined(pieces: Sequence[Outline]) -> Outline:
+        """All rows, in order."""
+        return Outline(
+            pa.concat_arrays([p.rle for p in pieces]),
+            pa.concat_arrays([p.rings for p in pieces]),
+            np.concatenate([p.size for p in pieces]),
+        )
+
+    def valid(self) -> Flags:
+        """Which rows have a mask."""
+        return np.asarray(pc.or_(self.rle.is_valid(), self.rings.is_valid()))
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Outline:
+        at = pa.array(rows)
+        return Outline(self.rle.take(at), self.rings.take(at), self.size[rows])
+
+
+def outlines_of(
+    batch: Batch, root: str | None, who: str, found: Findings, *, rings: Flags
+) -> Outline:
+    """The mask of each row: of its forms, the first of RLE, map, polygons; none where none.
 
     A label map that cannot be read, and masks of another size than the image, are findings.
+
+    Args:
+        batch: its annotations are the rows.
+        root: the folder of label maps.
+        who: the rows are.
+        found: gets the findings.
+        rings: rows whose polygons may be left to compiled code, shape (n,).
 
     Raises:
         SizeUnknownError: polygons in a sample of unknown size.
     """
     table = batch.annotations
+    size = _sizes(batch)
     rle = column(table, "rle").combine_chunks()
     has_rle = np.asarray(rle.is_valid())
     stored = pa.StructArray.from_arrays(
@@ -43,38 +99,54 @@ def masks_of(batch: Batch, root: str | None, who: str, found: Findings) -> pa.Ar
         fields=list(MASK),
         mask=rle.is_null() if rle.null_count else None,
     )
-    drawn: dict[int, Rle | None] = {}
+    left = pa.nulls(len(rle), _RINGS)
     if not has_rle.all():
         mapped = np.flatnonzero(np.asarray(column(table, "map").is_valid()) & ~has_rle)
+        ringed = np.asarray(column(table, "polygons").is_valid()) & ~has_rle
+        ringed[mapped] = False
+        drawn: dict[int, Rle | None] = {}
         if len(mapped):
             some = table.take(pa.array(mapped))
             drawn.update(zip(mapped.tolist(), _of_maps(some, batch, root, who, found), strict=True))
-        ringed = np.asarray(column(table, "polygons").is_valid()) & ~has_rle
-        ringed[mapped] = False
-        rows = np.flatnonzero(ringed)
-        if len(rows):
-            some = table.take(pa.array(rows))
-            drawn.update(zip(rows.tolist(), _of_polygons(some, batch), strict=True))
-    if drawn:
-        made = pa.array([drawn[i] for i in sorted(drawn)], MASK)
-        where = np.where(has_rle, np.arange(len(rle)), -1)
-        where[sorted(drawn)] = len(rle) + np.arange(len(drawn))
-        stored = pa.concat_arrays([stored, made]).take(pa.array(where, mask=where < 0))
+        unknown = np.flatnonzero(ringed & (size < 0).any(axis=1))
+        if len(unknown):
+            sample = column(table, "sample")[int(unknown[0])].as_py() - batch.start
+            raise SizeUnknownError([batch.samples["key"][sample].as_py()])
+        polygons = column(table, "polygons").combine_chunks()
+        later = ringed & rings & _plain(geometry.flat_polygons(column(table, "polygons")))
+        left = pc.if_else(pa.array(later), polygons, None)
+        now = np.flatnonzero(ringed & ~later)
+        drawn.update(
+            zip(now.tolist(), _rasterized(polygons.take(pa.array(now)), size[now]), strict=True)
+        )
+        stored = _with_drawn(stored, has_rle, drawn)
     what = "with a mask of another size than the image; official code matches it to nothing"
-    left_out(found, "mask-size-mismatch", batch, _misfits(stored, batch), who, what)
-    return stored
+    left_out(found, "mask-size-mismatch", batch, _misfits(stored, size), who, what)
+    return Outline(stored, left, size)
 
 
-def _misfits(masks: pa.Array, batch: Batch) -> npt.NDArray[np.bool_]:
+def _with_drawn(stored: pa.Array, has_rle: Flags, drawn: dict[int, Rle | None]) -> pa.Array:
+    """Stored masks, with those that were drawn at their rows."""
+    if not drawn:
+        return stored
+    rows = sorted(drawn)
+    made = pa.array([drawn[i] for i in rows], MASK)
+    where = np.where(has_rle, np.arange(len(stored)), -1)
+    where[rows] = len(stored) + np.arange(len(rows))
+    return pa.concat_arrays([stored, made]).take(pa.array(where, mask=where < 0))
+
+
+def _misfits(masks: pa.Array, sizes: npt.NDArray[np.int64]) -> Flags:
     """Which masks have another size than their image, where that is known."""
-    sizes = np.column_stack(
-        [np.asarray(column(batch.samples, n).fill_null(-1), np.int64) for n in ("height", "width")]
-    )[np.asarray(column(batch.annotations, "sample"), np.int64) - batch.start]
-    rows = np.flatnonzero(np.asarray(masks.is_valid()))
     own = np.full((len(masks), 2), -1, np.int64)
-    flat = masks.field("size").take(pa.array(rows)).flatten()
-    own[rows] = np.asarray(flat, np.int64).reshape(-1, 2)
+    known = masks if not masks.null_count else masks.filter(masks.is_valid())
+    own[np.asarray(masks.is_valid())] = _own_sizes(known)
     return np.asarray(((own != sizes) & (own >= 0) & (sizes >= 0)).any(axis=1))
+
+
+def _own_sizes(masks: pa.Array) -> npt.NDArray[np.int64]:
+    """(height, width) as stated by each mask, none of which is null."""
+    return np.asarray(masks.field("size").flatten(), np.int64).reshape(-1, 2)
 
 
 def _of_maps(
@@ -107,17 +179,13 @@ def _places(table: pa.Table, batch: Batch) -> list[int]:
     return (np.asarray(table["sample"], np.int64) - batch.start).tolist()
 
 
-def _of_polygons(table: pa.Table, batch: Batch) -> Iterator[Rle]:
+def _rasterized(polygons: pa.Array, sizes: npt.NDArray[np.int64]) -> Iterator[Rle]:
     """Parts united, as official code does; parts with holes by :func:`geometry.rasterize`."""
     from pycocotools import mask as coco_mask
 
-    sizes = _sizes(batch)
-    at = _places(table, batch)
-    plain = _plain(geometry.flat_polygons(table["polygons"])).tolist()
-    for parts, sample, simple in zip(table["polygons"].to_pylist(), at, plain, strict=True):
-        size = sizes[sample]
-        if size is None:
-            raise SizeUnknownError([batch.samples["key"][sample].as_py()])
+    plain = _plain(geometry.flat_polygons(pa.chunked_array([polygons])))
+    rows = zip(polygons.to_pylist(), sizes.tolist(), plain.tolist(), strict=True)
+    for parts, size, simple in rows:
         if simple:
             rles = coco_mask.frPyObjects([part[0] for part in parts], *size)
             yield rles[0] if len(rles) == 1 else coco_mask.merge(rles)
@@ -126,7 +194,7 @@ def _of_polygons(table: pa.Table, batch: Batch) -> Iterator[Rle]:
             yield {"size": height_width, "counts": counts}
 
 
-def _plain(flat: geometry.FlatPolygons) -> npt.NDArray[np.bool_]:
+def _plain(flat: geometry.FlatPolygons) -> Flags:
     """Whether a row has parts, each of one ring of three points at least."""
     plain = np.diff(flat.rows) > 0
     part_rows = np.repeat(np.arange(len(plain)), np.diff(flat.rows))
@@ -135,16 +203,55 @@ def _plain(flat: geometry.FlatPolygons) -> npt.NDArray[np.bool_]:
     return plain
 
 
-def _sizes(batch: Batch) -> list[tuple[int, int] | None]:
-    heights = column(batch.samples, "height").to_pylist()
-    widths = column(batch.samples, "width").to_pylist()
-    both = zip(heights, widths, strict=True)
-    return [None if h is None or w is None else (h, w) for h, w in both]
+def _sizes(batch: Batch) -> npt.NDArray[np.int64]:
+    """(height, width) of the image of each row; -1 where unknown."""
+    of_samples = [
+        np.asarray(column(batch.samples, n).fill_null(-1), np.int64) for n in ("height", "width")
+    ]
+    at = np.asarray(column(batch.annotations, "sample"), np.int64) - batch.start
+    return np.column_stack(of_samples)[at]
+
+
+def segmentations(outline: Outline) -> list[Any]:
+    """Masks in the forms in which compiled code takes them: dictionaries, and lists of rings."""
+    rows = np.flatnonzero(np.asarray(outline.rings.is_valid()))
+    if not len(rows):
+        return mask_dicts(outline.rle)
+    out = np.empty(len(outline.rle), object)
+    with _no_collection():
+        out[rows] = _ring_lists(outline.rings.take(pa.array(rows)))
+        others = np.flatnonzero(np.asarray(outline.rle.is_valid()))
+        out[others] = mask_dicts(outline.rle.take(pa.array(others)))
+        return out.tolist()
+
+
+def _ring_lists(rings: pa.Array) -> list[list[list[float]]]:
+    """Of each row its parts' only rings, flat x,y."""
+    parts = rings.flatten()
+    flat = parts.flatten()
+    values = flat.flatten().to_pylist()
+    at = np.cumsum([0, *np.asarray(flat.value_lengths())]).tolist()
+    listed = [values[a:b] for a, b in pairwise(at)]
+    ends = np.cumsum([0, *np.asarray(rings.value_lengths())]).tolist()
+    return [listed[a:b] for a, b in pairwise(ends)]
+
+
+def drawn_masks(outline: Outline) -> list[Rle]:
+    """All masks as dictionaries; rings are rasterised."""
+    rows = np.flatnonzero(np.asarray(outline.rings.is_valid()))
+    if not len(rows):
+        return mask_dicts(outline.rle)
+    made = _rasterized(outline.rings.take(pa.array(rows)), outline.size[rows])
+    out = np.empty(len(outline.rle), object)
+    others = np.flatnonzero(np.asarray(outline.rle.is_valid()))
+    out[others] = mask_dicts(outline.rle.take(pa.array(others)))
+    out[rows] = list(made)
+    return out.tolist()  # type: ignore[no-any-return]
 
 
 def mask_dicts(masks: pa.Array) -> list[Rle]:
-    """The dictionaries in which compiled code takes masks: the one place that makes them."""
-    sizes = np.asarray(masks.field("size").flatten(), np.int64).reshape(-1, 2)
+    """Masks, none of which is null, as dictionaries: the one place that makes them."""
+    sizes = _own_sizes(masks)
     different, which = np.unique(sizes[:, 0] << 32 | sizes[:, 1], return_inverse=True)
     shared = [[size >> 32, size & 0xFFFFFFFF] for size in different.tolist()]
     counts = masks.field("counts").to_pylist()

@@ -82,7 +82,6 @@ class MaskOverlaps(Overlaps):
         return value
 
     def _pixels(self, found: Ints, true: Ints) -> tuple[Floats, Floats]:
-        assert self.sides.pixels is not None
         return self.sides.pixels[1][found], self.sides.pixels[0][true]
 
     def _reaches(

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from granum.errors import MissingExtraError
 from granum.metrics._coco_columns import Compared
+from granum.metrics._coco_masks import mask_areas, mask_dicts, segmentations
 from granum.metrics._coco_sides import Sides
 
 __all__ = ["Accumulated", "Images", "Settings", "accumulated", "hotcoco", "official_order"]
@@ -53,16 +54,18 @@ class Images:
     height: Ints
 
 
-def official_order(source_ids: Sequence[str | None]) -> Ints:
+def official_order(source_ids: pa.Array | pa.ChunkedArray) -> Ints:
     """Ids from 1 by row, in the order of the source's own ids where all are different integers,
     else in the order of the rows. Official code sorts images and categories by id, which settles
     equal scores of different images."""
     n = len(source_ids)
     ids = np.arange(1, n + 1)
-    if n and all(s is not None and s.lstrip("-").isdecimal() for s in source_ids):
-        values = [int(s or 0) for s in source_ids]
-        if len(set(values)) == n:
-            ids[sorted(range(n), key=values.__getitem__)] = np.arange(1, n + 1)
+    try:
+        values = np.asarray(source_ids.cast(pa.int64()))
+    except pa.ArrowInvalid:
+        return ids
+    if not source_ids.null_count and len(np.unique(values)) == n:
+        ids[np.argsort(values, kind="stable")] = np.arange(1, n + 1)
     return ids
 
 
@@ -114,7 +117,10 @@ class Accumulated:
         columns = {
             "category": pa.array(names, pa.string()),
             "truths": np.bincount(true, minlength=len(names)),
-            "predictions": np.bincount(sides.predictions.category, minlength=len(names)),
+            "predictions": sum(
+                (np.bincount(s.category, minlength=len(names)) for s in sides.found),
+                np.zeros(len(names), np.int64),
+            ),
             "AP": _means(whole, (0, 1)),
         }
         for name, iou in (("AP50", 0.5), ("AP75", 0.75)):
@@ -174,7 +180,7 @@ def _described(images: Images) -> tuple[list[dict[str, int]], list[dict[str, Any
 
 
 def _from_arrays(sides: Sides, images: Images) -> tuple[Any, Any]:
-    truth, predictions, drawn = sides.truth, sides.predictions, sides.pixels is not None
+    truth = sides.truth
     listed, categories = _described(images)
     true = hotcoco().COCO.from_arrays(
         listed,
@@ -184,18 +190,24 @@ def _from_arrays(sides: Sides, images: Images) -> tuple[Any, Any]:
         truth.box,
         area=truth.area,
         iscrowd=truth.crowd,
-        **({"segmentation": sides.masks[0]} if drawn else {}),
+        **({} if truth.outline is None else {"segmentation": segmentations(truth.outline)}),
     )
-    rows = np.empty((len(predictions), 7))
-    rows[:, 0] = images.image_ids[predictions.sample]
-    rows[:, 1:5] = predictions.box
-    rows[:, 5] = predictions.score
-    rows[:, 6] = images.category_ids[predictions.category]
-    if not drawn:
+    rows = np.empty((sum(map(len, sides.found)), 7))
+    first = 0
+    for part in sides.found:
+        to = rows[first : first + len(part)]
+        first += len(part)
+        to[:, 0] = images.image_ids[part.sample]
+        to[:, 1:5] = part.box
+        to[:, 5] = part.score
+        to[:, 6] = images.category_ids[part.category]
+    if truth.outline is None:
         return true, true.load_res(rows)
-    found = true.load_res(rows, segmentation=sides.masks[1])
+    drawn = [part.outline.rle for part in sides.found if part.outline is not None]
+    masks = [mask for rle in drawn for mask in mask_dicts(rle)]
+    found = true.load_res(rows, segmentation=masks)
     # The package takes the boxes' areas; a file of masks has no boxes, and their pixels count.
-    found.update_anns(ids=np.arange(1, len(predictions) + 1), area=predictions.area)
+    found.update_anns(ids=np.arange(1, len(rows) + 1), area=mask_areas(masks))
     return true, found
 
 

@@ -1,14 +1,16 @@
-"""Truth and predictions of all parts, with what only the masks tell."""
+"""Truth and predictions of all parts, and what is joined only when it is asked for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from granum.metrics._coco_columns import Side
-from granum.metrics._coco_masks import Rle, mask_areas, mask_dicts
+from granum.metrics._coco_masks import Rle, drawn_masks, mask_areas
 
 __all__ = ["Sides"]
 
@@ -18,22 +20,26 @@ class Sides:
     """Both sides of an evaluation.
 
     Attributes:
-        masks: of truth and of predictions; empty where no masks are compared.
-        pixels: how many pixels each of them has.
+        truth: all of it.
+        found: the parts of the predictions, in order.
     """
 
     truth: Side
-    predictions: Side
-    masks: tuple[list[Rle], list[Rle]] = ((), ())  # type: ignore[assignment]
-    pixels: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None
+    found: Sequence[Side]
 
-    @staticmethod
-    def of(truth: list[Side], predictions: list[Side], *, drawn: bool) -> Sides:
-        """All parts joined, in order; ``drawn``: masks are compared."""
-        true, found = Side.joined(truth), Side.joined(predictions)
-        if not drawn:
-            return Sides(true, found)
-        masks = mask_dicts(true.mask), mask_dicts(found.mask)
-        pixels = mask_areas(masks[0]), mask_areas(masks[1])
-        true = replace(true, area=np.where(np.isnan(true.area), pixels[0], true.area))
-        return Sides(true, replace(found, area=pixels[1]), masks, pixels)
+    @cached_property
+    def predictions(self) -> Side:
+        """All parts joined."""
+        return Side.joined(self.found)
+
+    @cached_property
+    def masks(self) -> tuple[list[Rle], list[Rle]]:
+        """Of truth and of predictions."""
+        outlines = self.truth.outline, self.predictions.outline
+        true, found = ([] if o is None else drawn_masks(o) for o in outlines)
+        return true, found
+
+    @cached_property
+    def pixels(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """How many pixels each mask has."""
+        return mask_areas(self.masks[0]), mask_areas(self.masks[1])

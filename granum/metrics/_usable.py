@@ -29,12 +29,11 @@ def of_kinds(batch: Batch, kinds: Sequence[str] | None, who: str, found: Finding
         left_out(found, "not-compared", batch, ~np.asarray(placed), who, "on no sample")
         batch = kept(batch, np.asarray(placed))
         table = batch.annotations
-    kind = column(table, "kind").combine_chunks()
-    same = len(kind.dictionary) == 1 and not kind.null_count
-    if kinds is None or (same and kind.dictionary[0].as_py() in kinds):
+    if kinds is None:
         return batch
-    wanted = pc.is_in(kind.cast(pa.string()), value_set=pa.array(kinds, pa.string()))
-    keep = np.asarray(wanted)
+    kind = column(table, "kind").combine_chunks()
+    right = [i for i, name in enumerate(kind.dictionary.to_pylist()) if name in kinds]
+    keep = np.isin(np.asarray(kind.indices.fill_null(-1)), right)
     left_out(found, "not-compared", batch, ~keep, who, f"of a kind other than {', '.join(kinds)}")
     return kept(batch, keep)
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -49,6 +49,24 @@ class Context:
     prediction_rows: npt.NDArray[np.int64] | None = None
 
 
+class _Deferred:
+    """A field that holds a table, None, or what makes the table when it is first read."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = f"_{name}"
+
+    def __get__(self, result: Any, owner: type | None = None) -> pa.Table | None:
+        if result is None:
+            return None  # the default
+        given = vars(result)[self.name]
+        if callable(given):
+            given = vars(result)[self.name] = given()
+        return given
+
+    def __set__(self, result: Any, given: pa.Table | Callable[[], pa.Table] | None) -> None:
+        vars(result)[self.name] = given
+
+
 @dataclass(frozen=True)
 class Result:
     """Numbers of one evaluation.
@@ -57,7 +75,8 @@ class Result:
         protocol: its registered name.
         values: number by name, in the protocol's own order; None where it is undefined.
         per_class: ``category`` and a column per number.
-        per_sample: ``key`` and a column per number: joins back onto the samples.
+        per_sample: ``key`` and a column per number: joins back onto the samples. A protocol may
+            give a function that makes it: it is called when the table is first read.
         curves: tables by name (``precision``, ``roc``…).
         facts: reference implementation and its version, parameters, what was counted.
         findings: what was wrong with the input, coded.
@@ -66,13 +85,18 @@ class Result:
     protocol: str
     values: Mapping[str, float | None]
     per_class: pa.Table | None = None
-    per_sample: pa.Table | None = None
+    per_sample: _Deferred = _Deferred()
     curves: Mapping[str, pa.Table] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     findings: Findings = field(default_factory=lambda: Findings(on_error="skip"))
 
     def __getitem__(self, name: str) -> float | None:
         return self.values[name]
+
+    def with_account(self, facts: Mapping[str, Any], findings: Findings) -> Result:
+        """The same numbers with other facts and findings; nothing per sample is computed."""
+        given = vars(self)["_per_sample"]
+        return replace(self, facts=facts, findings=findings, per_sample=given)
 
     def to_dict(self) -> dict[str, Any]:
         """All but the per-sample table, JSON-serialisable; curves by name, then by column."""

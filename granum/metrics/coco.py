@@ -100,11 +100,7 @@ class _Coco(Protocol):
 
     def result(self, states: Sequence[_State], context: Context) -> Result:
         ordered = sorted(states, key=lambda s: s.start)
-        sides = Sides.of(
-            [s.truth for s in ordered],
-            [s.predictions for s in ordered],
-            drawn=self.compared == "segm",
-        )
+        sides = Sides(Side.joined([s.truth for s in ordered]), [s.predictions for s in ordered])
         images = _images(ordered, context)
         arrays = run.accumulated(sides, images, self._settings())
         names = context.categories["name"].to_pylist()
@@ -112,19 +108,18 @@ class _Coco(Protocol):
             protocol=self.name,
             values=arrays.values(),
             per_class=arrays.per_class(images, names, sides),
-            per_sample=self._per_sample(ordered, sides, len(names)),
+            per_sample=partial(self._per_sample, _keys(ordered), sides, len(names)),
             curves={"precision": arrays.curves(images, names)},
             facts={
                 "truths": len(sides.truth),
-                "predictions": len(sides.predictions),
+                "predictions": sum(map(len, sides.found)),
                 "deviations": arrays.deviations,
                 "evaluator": f"hotcoco {run.hotcoco().__version__}",
             },
             findings=joined_findings(s.findings for s in ordered),
         )
 
-    def _per_sample(self, states: Sequence[_State], sides: Sides, categories: int) -> pa.Table:
-        keys = pa.chunked_array([s.keys for s in states], pa.string())
+    def _per_sample(self, keys: pa.ChunkedArray, sides: Sides, categories: int) -> pa.Table:
         ignored = sides.truth.crowd
         if self.compared == "keypoints":
             ignored = ignored | ~(sides.truth.keypoints[..., 2] > 0).any(axis=1)
@@ -154,10 +149,14 @@ class _Coco(Protocol):
         return overlaps.BoxOverlaps(sides)
 
 
+def _keys(states: Sequence[_State]) -> pa.ChunkedArray:
+    return pa.chunked_array([s.keys for s in states], pa.string())
+
+
 def _images(states: Sequence[_State], context: Context) -> run.Images:
-    source_ids = [i for s in states for i in s.source_ids.to_pylist()]
+    source_ids = pa.chunked_array([s.source_ids for s in states], pa.string())
     sizes = np.concatenate([np.empty((0, 2), np.int64), *(s.sizes for s in states)])
-    category_ids = column(context.categories, "source_id", tables.CATEGORIES).to_pylist()
+    category_ids = column(context.categories, "source_id", tables.CATEGORIES)
     return run.Images(
         image_ids=run.official_order(source_ids),
         category_ids=run.official_order(category_ids),

@@ -100,7 +100,7 @@ def evaluate(
     result = _without_numbers(result) if _nothing(facts, "prediction") else result
     found = [pairing.unknown_samples(), *(f for _, f, _ in counted), result.findings]
     found.append(_judged(result, facts))
-    return replace(result, findings=joined_findings(found), facts=facts)
+    return result.with_account(facts, joined_findings(found))
 
 
 def _rows(dataset: Dataset) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import pickle
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from PIL import Image
 pytest.importorskip("hotcoco")
 
 from granum.errors import MissingExtraError, SizeUnknownError, UsageError
+from granum.metrics import _coco_matching as matching
 from granum.metrics.base import Context
 from granum.metrics.coco import CocoBbox
 from granum.metrics.evaluate import evaluate
@@ -93,6 +96,21 @@ def test_the_order_of_samples_and_parts_changes_nothing(tmp_path: Path, compared
     assert result.per_sample is not None
     assert expected.per_sample is not None
     assert result.per_sample.equals(expected.per_sample.take(order).combine_chunks())
+
+
+def test_numbers_per_sample_are_made_when_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth, found = loaded(written(tmp_path, *case(23, "bbox")))
+    calls = []
+    real = matching.hits
+    monkeypatch.setattr(matching, "hits", lambda *a, **k: calls.append(1) or real(*a, **k))
+    result = evaluate(truth, found, "coco-bbox")
+    assert not calls
+    again = replace(result, values={})
+    assert again.per_sample is result.per_sample is not None
+    assert calls == [1]
+    assert pickle.loads(pickle.dumps(evaluate(truth, found, "coco-bbox"))) == result
 
 
 def test_states_may_come_in_any_order(tmp_path: Path) -> None:
@@ -200,8 +218,9 @@ RING = [4.0, 4.0, 34.0, 4.0, 34.0, 24.0, 4.0, 24.0]
 HOLE = [10.0, 10.0, 20.0, 10.0, 20.0, 20.0, 10.0, 20.0]
 
 
+@pytest.mark.parametrize("stated", [False, True])
 @pytest.mark.parametrize("form", ["rle", "holes", "parts", "relative", "map", "nonzero"])
-def test_all_forms_of_a_mask_are_one(form: str, tmp_path: Path) -> None:
+def test_all_forms_of_a_mask_are_one(form: str, stated: bool, tmp_path: Path) -> None:
     mask = geometry.rasterize([[RING, HOLE]], 30, 40)
     if form == "parts":
         mask |= geometry.rasterize([[HOLE]], 30, 40)
@@ -224,10 +243,28 @@ def test_all_forms_of_a_mask_are_one(form: str, tmp_path: Path) -> None:
         encoding, value = ("index", 7) if form == "map" else ("nonzero", None)
         label_map = LabelMap(bytes=image.getvalue(), encoding=encoding, value=value)
         true = Annotation(category=0, map=label_map)
+    if stated:
+        true.area = 500 / (40 * 30 if form == "relative" else 1)
     result = evaluate(*both([true], [found], **more), "coco-segm")
-    assert result["AP"] == ONE
+    assert result["AP"] == result["APs"] == ONE
     assert result.per_sample is not None
     assert result.per_sample.to_pylist()[0]["iou"] == 1.0
+
+
+def test_forms_of_masks_may_be_mixed(tmp_path: Path) -> None:
+    """Polygons whose area is stated are rasterised by the evaluator, the others before."""
+    shifts = range(0, 30, 6)
+    rings = [(np.array(RING) * 0.2 + np.tile([x, 0.0], 4)).tolist() for x in shifts]
+    masks = [Rle(*geometry.encode_mask(geometry.rasterize([[r]], 30, 40))) for r in rings]
+    found = [Annotation(category=0, score=0.9, rle=m) for m in masks]
+    true = [Annotation(category=0, polygons=[[r]], area=30.0) for r in rings]
+    true[1].area = None
+    true[3] = Annotation(category=0, rle=masks[3])
+    result = evaluate(*both(true, found), "coco-segm")
+    assert result["AP"] == ONE
+    assert result.per_sample is not None
+    row = result.per_sample.to_pylist()[0]
+    assert (row["tp"], row["fp"], row["fn"], row["iou"]) == (5, 0, 0, 1.0)
 
 
 def test_polygons_need_a_size() -> None:

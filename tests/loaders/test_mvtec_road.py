@@ -71,7 +71,8 @@ def test_efficient_ad_learns_from_a_tree(tmp_path: Path) -> None:
         "--set", "width=0.0625", "--set", "distil_steps=4", "--name", "tile",
     )  # fmt: skip
     assert said["evaluation"]["protocol"] == "anomaly"
-    assert said["data"]["counts"]["train"] == 7
+    counts = said["data"]["counts"]
+    assert counts["train"] + counts["held_out"] == 7
     again = say("eval", store, "--protocol", "anomaly", "--layer", "tile")
     assert (again["facts"]["samples_scored"], again["facts"]["anomalous"]) == (20, 10)
     assert all(0 <= v <= 1 for v in again["values"].values())

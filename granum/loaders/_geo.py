@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +19,7 @@ from granum.errors import MissingExtraError
 from granum.loaders._paths import names_in, split_suffix
 from granum.loaders.base import Intake
 
-__all__ = ["GeoMode", "GeoTags"]
+__all__ = ["GeoMode", "GeoTags", "find_rasterio", "open_raster"]
 
 GeoMode = Literal["auto", "yes", "no"]
 """``auto`` reads the tags of GeoTIFFs where rasterio is there, ``yes`` asks for it."""
@@ -39,7 +41,7 @@ class GeoTags:
 
     def __init__(self, root: Path, mode: GeoMode, intake: Intake) -> None:
         self.root, self.mode, self.intake = root, mode, intake
-        self.rasterio = None if mode == "no" else _rasterio()
+        self.rasterio = None if mode == "no" else find_rasterio()
         if mode == "yes" and self.rasterio is None:
             raise MissingExtraError("reading the tags of GeoTIFFs", "geo", "rasterio")
         self._worlds: dict[str, frozenset[str]] = {}
@@ -81,7 +83,8 @@ class GeoTags:
         return {"crs": None, "transform": [a, b, c - (a + b) / 2, d, e, f - (d + e) / 2]}
 
 
-def _rasterio() -> Any:
+def find_rasterio() -> Any:
+    """The module, or None where it is not installed."""
     try:
         import rasterio
     except ImportError:
@@ -89,13 +92,27 @@ def _rasterio() -> Any:
     return rasterio
 
 
-def _tags(rasterio: Any, path: Path) -> dict[str, Any] | None:
+@contextmanager
+def open_raster(rasterio: Any, path: Path) -> Iterator[Any]:
+    """A raster, without rasterio's warning that a picture has no tags.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that a TIFF has no tags
+            warnings.simplefilter("ignore")
             with rasterio.open(path) as raster:
-                crs, transform = raster.crs, raster.transform
-    except (rasterio.errors.RasterioError, OSError, ValueError):
+                yield raster
+    except rasterio.errors.RasterioError as error:
+        raise OSError(str(error)) from error
+
+
+def _tags(rasterio: Any, path: Path) -> dict[str, Any] | None:
+    try:
+        with open_raster(rasterio, path) as raster:
+            crs, transform = raster.crs, raster.transform
+    except (OSError, ValueError):
         return None  # what does not open is told by what reads it
     if crs is None and transform.is_identity:
         return None

@@ -38,6 +38,7 @@ formats: Registry[type[Format]] = Registry(
         "coco_panoptic": "granum.loaders.coco_panoptic",
         "cvat": "granum.loaders.cvat",
         "dota": "granum.loaders.dota",
+        "fusu": "granum.loaders.fusu",
         "hf": "granum.loaders.hf",
         "image_folder": "granum.loaders.image_folder",
         "mot": "granum.loaders.mot",

@@ -52,7 +52,7 @@ def test_tags_of_a_geotiff(tmp_path: Path) -> None:
 def test_asking_without_the_extra_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_geo, "_rasterio", lambda: None)
+    monkeypatch.setattr(_geo, "find_rasterio", lambda: None)
     with pytest.raises(MissingExtraError, match=r"granum\[geo\]"):
         GeoTags(tmp_path, "yes", Intake())
     assert GeoTags(tmp_path, "auto", Intake())("a.tif") is None

@@ -59,6 +59,16 @@ LEAST: dict[str, tuple[Keeps, ...]] = {
         Keeps(("category", "text", "split"), ("label", "caption")),
         Keeps(("bbox", "category", "split")),
     ),
+    "labelme": (
+        Keeps(("bbox", "category", "split")),
+        Keeps(("category", "polygons"), limits={"holes": False, "always": ["polygons"]}),
+        Keeps(("bbox", "category", "angle"), limits={"always": ["angle"]}),
+        Keeps(("category",), ("label",), limits={"max_annotations": 1}),
+    ),
+    "lvis": (
+        Keeps(("bbox", *CLASSES, "score", "annotations.attributes", *MASKS), limits=FULL),
+        Keeps(("bbox", "category"), ("object", "label")),
+    ),
     "mot": (
         Keeps(
             ("bbox", "category", TRACK, "ignore", "visibility", "group", "split"),
@@ -67,6 +77,9 @@ LEAST: dict[str, tuple[Keeps, ...]] = {
         Keeps(("bbox", TRACK), options={"layout": "mot15"}),
         Keeps(("bbox", "score"), options={"layout": "det"}),
         Keeps(("bbox", "score", TRACK, "group"), options={"layout": "results"}),
+    ),
+    "multisports": (
+        Keeps(("bbox", *CLASSES, "annotations.track", "split", "group", "samples.attributes")),
     ),
     "mvtec": (
         Keeps(

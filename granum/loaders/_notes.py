@@ -87,7 +87,7 @@ def write_notes(
     out: Out,
     format_name: str,
     dataset: Dataset,
-    paths: Iterable[str],
+    paths: Iterable[str | None],
     keeps: Collection[str],
     *,
     more: Mapping[str, Any] | None = None,
@@ -99,7 +99,7 @@ def write_notes(
         out: where to.
         format_name: the registered name.
         dataset: its samples, categories and groups are noted.
-        paths: for each sample where its image belongs.
+        paths: for each sample where its image belongs; None for one that has no file.
         keeps: columns of samples that are noted beside key and size (as ``Format.keeps``).
         more: the format's own facts.
         name: of the file.

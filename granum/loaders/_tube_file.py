@@ -164,7 +164,8 @@ def truth_tubes(
         names: of the videos, by group; those of the file where not given.
     """
     reader = TubeReader(intake, truth.where, categories)
-    for video, name in enumerate(truth.videos if names is None else names):
+    videos = truth.videos if names is None else names
+    for video, name in enumerate(videos):
         labels = truth.tubes.get(name, {})
         if not isinstance(labels, Mapping):
             reader.fault("bad-value", ("gttubes", name), "no dictionary of labels")
@@ -178,4 +179,5 @@ def truth_tubes(
                 continue
             for number, array in enumerate(listed):
                 reader.add(video, int(label), array, (*place, number))
-    return reader.tubes()
+    length = [_whole(truth.frames.get(n)) for n in videos]
+    return reader.tubes(np.array([10**9 if n is None else n for n in length], np.int64))

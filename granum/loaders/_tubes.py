@@ -121,8 +121,11 @@ class TubeReader:
         self._arrays.append(array)
         self._places.append(place)
 
-    def tubes(self) -> Tubes:
-        """All of them in columns; rows without a frame are left out, and told once a tube."""
+    def tubes(self, length: Ints) -> Tubes:
+        """All of them in columns; rows without a frame are left out, and told once a tube.
+
+        ``length``: of each video, in frames.
+        """
         counts = np.array([len(a) for a in self._arrays], np.int64)
         # Each as float64 before any arithmetic: integers of eight bits would overflow.
         values = np.concatenate(
@@ -150,10 +153,10 @@ class TubeReader:
             None if np.isnan(score).all() else score,
             values[:, 5] if self.columns > 5 else None,
         )
-        self._check(out)
+        self._check(out, length[out.video])
         return out
 
-    def _check(self, tubes: Tubes) -> None:
+    def _check(self, tubes: Tubes, length: Ints) -> None:
         """A frame twice in a tube, and frames beyond the end of the video."""
         owner = tubes.owner()
         order = np.lexsort((tubes.frame, owner))
@@ -161,7 +164,6 @@ class TubeReader:
         twice = np.flatnonzero((of[1:] == of[:-1]) & (frame[1:] == frame[:-1]))
         for row in twice.tolist():
             self.fault("duplicate-track", self._places[of[row]], f"frame {frame[row]} twice")
-        length = group_facts(self.intake.groups, "frames", 10**9)[tubes.video]
         for tube in np.unique(owner[tubes.frame > length[owner]]).tolist():
             last = tubes.frame[owner == tube].max()
             message = f"frame {last} of a video of {length[tube]}"

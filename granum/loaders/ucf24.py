@@ -41,6 +41,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from granum.errors import FormatError
+from granum.loaders._clips import group_facts
 from granum.loaders._image_tree import is_image
 from granum.loaders._paths import names_in, split_suffix
 from granum.loaders._pickles import load_pickle
@@ -229,7 +230,8 @@ def _read_annotated(path: Path, root: Path, intake: Intake, way: int) -> Iterato
             _annotated(reader, video, one, (name, "annotations", number))
     names = [n for n, _ in videos]
     shown = Frames([splits.get(n) for n in names], _images(root, names))
-    yield from tube_batches(reader.tubes(), intake, shown, categories)
+    tubes = reader.tubes(group_facts(intake.groups, "frames", 10**9))
+    yield from tube_batches(tubes, intake, shown, categories)
 
 
 def _annotated(reader: TubeReader, video: int, one: Any, place: tuple[Any, ...]) -> None:

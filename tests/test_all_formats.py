@@ -67,7 +67,7 @@ LEAST: dict[str, tuple[Keeps, ...]] = {
     ),
     "lvis": (
         Keeps(("bbox", *CLASSES, "score", "annotations.attributes", *MASKS), limits=FULL),
-        Keeps(("bbox", "category"), ("object", "label")),
+        Keeps(("category",), ("label",)),
     ),
     "mot": (
         Keeps(

@@ -138,6 +138,11 @@ class RowFormat(Format):
         """Where an annotation comes in its sample when read back; equal ranks keep their order."""
         return 0
 
+    def once(self, annotation: rows.Annotation) -> Any:
+        """What stands in a file once for each sample: of annotations of one sample with an equal
+        key that is not None, the first comes back."""
+        return None
+
     def project(self, batch: Batch, dataset: Dataset, **options: Any) -> Batch:
         """See ``Format.project``; made of ``keep``, ``keep_sample`` and ``rank``.
 
@@ -149,11 +154,15 @@ class RowFormat(Format):
         context = self.context(dataset, options)
         samples = rows.samples_from_table(batch.samples)
         kept: list[rows.Annotation] = []
+        seen: set[Any] = set()
         for one in rows.annotations_from_table(batch.annotations):
             of = None if one.sample is None else samples[one.sample - batch.start]
             left = self.keep(one, of, context)
-            if left is not None:
-                kept.append(left)
+            key = None if left is None else self.once(left)
+            if left is None or (key is not None and (left.sample, key) in seen):
+                continue
+            seen.add((left.sample, key))
+            kept.append(left)
         last = batch.start + len(samples)
         kept.sort(key=lambda a: (last if a.sample is None else a.sample, self.rank(a)))
         kept = _with_ends(kept)

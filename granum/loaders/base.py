@@ -33,6 +33,7 @@ __all__ = ["Format", "Intake", "formats", "options_of"]
 formats: Registry[type[Format]] = Registry(
     "format",
     {
+        "brats": "granum.loaders.brats",
         "change_pairs": "granum.loaders.change_pairs",
         "coco": "granum.loaders.coco",
         "coco_panoptic": "granum.loaders.coco_panoptic",

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
     from granum.schema.rows import LabelMap, Media
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "image_size", "image_sizes", "open_image", "read_map"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "encode_png",
+    "image_size",
+    "image_sizes",
+    "open_image",
+    "read_map",
+]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
@@ -124,6 +132,22 @@ def map_mask(label_map: LabelMap, values: npt.NDArray[np.int64]) -> npt.NDArray[
     if label_map.value is None:
         return np.ones(values.shape, bool)
     return values == label_map.value
+
+
+def encode_png(values: npt.NDArray[np.generic]) -> bytes:
+    """A PNG of one channel: 0 and 255 of a mask, else the values, which fit 8 or 16 bits.
+
+    Args:
+        values: shape (height, width), booleans or whole numbers from 0.
+    """
+    from PIL import Image
+
+    if values.dtype == np.bool_:
+        values = values.astype(np.uint8) * np.uint8(255)
+    wide = bool(values.size) and int(values.max()) > 255
+    buffer = io.BytesIO()
+    Image.fromarray(values.astype(np.uint16 if wide else np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def list_images(root: Path) -> Iterable[str]:

@@ -133,6 +133,8 @@ _OBJECTS: dict[str, Make] = {
         thing(keypoints=POINTS, keypoint_scores=[0.5, 1.0, 0.0]), keypoints=["nose", "ear", "tail"]
     ),
     "keypoints without names": one(thing(keypoints=POINTS)),
+    "a point": one(thing(bbox=None, keypoints=[3.0, 2.5, 2.0], shape_kind="point")),
+    "a circle": one(box(2, 1, 4, 4, shape_kind="circle")),
     "angle": one(thing(angle=0.5)),
     "angle 0": one(thing(angle=0.0)),
     "polyline": one(thing(bbox=None, polyline=[1.0, 2.0, 3.5, 4.0, 9.0, 1.0])),

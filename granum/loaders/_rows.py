@@ -7,7 +7,7 @@ A format that inherits ``RowFormat`` says, one annotation at a time, what of it 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -138,6 +138,11 @@ class RowFormat(Format):
         """Where an annotation comes in its sample when read back; equal ranks keep their order."""
         return 0
 
+    def elsewhere(self, context: Context) -> Collection[int]:
+        """Ids of rows of any batch that come back, which references may name; batches are looked
+        at one by one, and other references across them do not come back."""
+        return ()
+
     def once(self, annotation: rows.Annotation) -> Any:
         """What stands in a file once for each sample: of annotations of one sample with an equal
         key that is not None, the first comes back."""
@@ -165,7 +170,7 @@ class RowFormat(Format):
             kept.append(left)
         last = batch.start + len(samples)
         kept.sort(key=lambda a: (last if a.sample is None else a.sample, self.rank(a)))
-        kept = _with_ends(kept)
+        kept = _with_ends(kept, self.elsewhere(context))
         table = rows.annotations_to_table(kept, [a.sample for a in kept])
         if not kept:
             table = tables.empty(tables.ANNOTATIONS)
@@ -199,13 +204,13 @@ class RowFormat(Format):
         yield self.paths(dataset)
 
 
-def _with_ends(kept: list[rows.Annotation]) -> list[rows.Annotation]:
-    """Without references to rows that are not there."""
+def _with_ends(kept: list[rows.Annotation], elsewhere: Collection[int]) -> list[rows.Annotation]:
+    """Without references to rows that are neither there nor elsewhere."""
     before = len(kept) + 1
     there: set[int | None] = set()
     while len(kept) < before:  # a relation may be an end of another
         before = len(kept)
-        there = {None, *(a.annotation_id for a in kept)}
+        there = {None, *elsewhere, *(a.annotation_id for a in kept)}
         kept = [a for a in kept if a.kind != "relation" or {a.subject, a.object} <= there]
     for one in kept:
         if one.parent not in there:

@@ -20,6 +20,10 @@ TRACK = "annotations.track"
 FULL = {"holes": False, "always": ["crowd"]}
 
 LEAST: dict[str, tuple[Keeps, ...]] = {
+    "ava": (
+        Keeps(("bbox", *CLASSES, "annotations.track", "split", "group", "samples.attributes")),
+        Keeps(("bbox", "category", "score", "split"), options={"scores": True}),
+    ),
     "change_pairs": (
         Keeps(("group", "split", "time", "geo", "attributes"), limits={"max_annotations": 0}),
     ),
@@ -33,6 +37,10 @@ LEAST: dict[str, tuple[Keeps, ...]] = {
             ("bbox", *CLASSES, "map", "crowd", "isthing", "colour"),
             limits={"always": ["map", "crowd"], "min_samples": 1},
         ),
+    ),
+    "csv": (
+        Keeps(("bbox", "category", "score", "split")),
+        Keeps(("category", "split"), ("label",)),
     ),
     "cvat": (
         Keeps(("bbox", "category", "occluded", "z_order", "annotations.attributes", "split")),
@@ -87,6 +95,20 @@ LEAST: dict[str, tuple[Keeps, ...]] = {
         ),
         Keeps(("category", "map", "split"), limits={"always": ["map"]}),
         Keeps(("category", *MASKS), limits={"always": MASKS}),
+    ),
+    "open_images": (
+        Keeps(
+            (
+                *("bbox", "category", "split", "source", "score", "parents", "occluded"),
+                *("truncated", "group_of", "depiction", "inside"),
+            )
+        ),
+        Keeps(("bbox", "category", "annotations.attributes", "samples.attributes")),
+        Keeps(("bbox", "category", "map"), limits={"always": ["map"]}),
+        Keeps(("bbox", "category", *MASKS), limits={"always": ["polygons"]}),
+        Keeps(("category", "present", "split", "source"), ("label",)),
+        Keeps(("category", "score", "source"), ("label",)),
+        Keeps(("text",), ("caption",)),
     ),
     "voc": (
         Keeps(("bbox", "category", "difficult", "truncated", "occluded", "split")),

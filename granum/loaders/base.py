@@ -33,10 +33,13 @@ __all__ = ["Format", "Intake", "formats", "options_of"]
 formats: Registry[type[Format]] = Registry(
     "format",
     {
+        "ava": "granum.loaders.ava",
         "brats": "granum.loaders.brats",
         "change_pairs": "granum.loaders.change_pairs",
         "coco": "granum.loaders.coco",
         "coco_panoptic": "granum.loaders.coco_panoptic",
+        "coconut": "granum.loaders.coconut",
+        "csv": "granum.loaders.csv",
         "cvat": "granum.loaders.cvat",
         "dota": "granum.loaders.dota",
         "fusu": "granum.loaders.fusu",
@@ -47,6 +50,7 @@ formats: Registry[type[Format]] = Registry(
         "mot": "granum.loaders.mot",
         "multisports": "granum.loaders.multisports",
         "mvtec": "granum.loaders.mvtec",
+        "open_images": "granum.loaders.open_images",
         "ucf24": "granum.loaders.ucf24",
         "voc": "granum.loaders.voc",
         "yolo": "granum.loaders.yolo",

@@ -176,6 +176,7 @@ _KINDS: dict[str, Make] = {
     "negative label": one(
         only("label", category=0, present=False), only("label", category=1, present=True)
     ),
+    "label that is not exhaustive": one(only("label", category=0, exhaustive=False)),
     "label with score 0": one(only("label", category=0, score=0.0)),
     "caption": one(only("caption", text="zwei Hunde,\n„laut“")),
     "captions": one(only("caption", text="a dog"), only("caption", text="a dog")),

@@ -16,7 +16,7 @@ Spec: https://cocodataset.org/#format-data and cocodataset/cocoapi.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -32,7 +32,7 @@ from granum.store.dataset import Dataset
 from granum.store.out import Out
 from granum.store.parts import Batch
 
-__all__ = ["Coco"]
+__all__ = ["Coco", "has_negatives", "look"]
 
 _KEYS = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
 _RESULT = re.compile(rb'^\s*\[\s*\{[^{}]*"(image_id|category_id)"')
@@ -67,7 +67,7 @@ class Coco(Format):
 
     def sniff(self, root: Path) -> str | None:
         try:
-            return _sniff(root)
+            return look(root, _sniff_file)
         except OSError:
             return None
 
@@ -115,15 +115,21 @@ class Coco(Format):
         return project_categories(super().project_categories(categories))
 
 
-def _sniff(root: Path) -> str | None:
+def look(root: Path, judge: Callable[[Path], str | None]) -> str | None:
+    """What ``judge`` says of a file, or of the first file of a tree of which it says anything."""
     if root.is_file():
-        return _sniff_file(root)
+        return judge(root)
     home = root / "annotations" if (root / "annotations").is_dir() else root
     for path in [*sorted(home.glob("*.json"))[:20], *sorted(root.glob("*/*.coco.json"))[:3]]:
-        why = _sniff_file(path)
+        why = judge(path)
         if why:
             return f"{path.relative_to(root)}: {why}"
     return None
+
+
+def has_negatives(text: bytes) -> bool:
+    """Whether it is of a file with lists of absent classes, which is a format of its own."""
+    return b'"neg_category_ids"' in text or (b'"synset"' in text and b'"frequency"' in text)
 
 
 def _sniff_file(path: Path) -> str | None:
@@ -133,7 +139,7 @@ def _sniff_file(path: Path) -> str | None:
         head, tail = ends(path)
     except OSError:
         return None
-    if b'"segments_info"' in head + tail:
+    if b'"segments_info"' in head + tail or has_negatives(head + tail):
         return None
     if _RESULT.match(head):
         return "a list of objects with image_id and category_id"

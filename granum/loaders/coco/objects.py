@@ -36,7 +36,7 @@ class Annotations:
         category: category row, -1 where absent.
         shape: number of the record's set of keys.
         twin: for a record that joins one of an earlier file, that record; -1 elsewhere.
-        unstated: keys whose values mean nothing (the file says so).
+        unstated: keys whose values mean nothing, or that none needs (the file says so).
         joined: records of later files that joined these: own row -> (file, record).
     """
 
@@ -62,7 +62,7 @@ def _mend(a: Annotations, at: Array, out: dict[str, Any], shape: Array, intake: 
     area = out.get("area", pa.nulls(n, pa.float64()))
     crowd = out.get("crowd", pa.nulls(n, pa.bool_()))
     lacks_area = a.objects[at] & ~a.columns.has("area")[at]
-    lacks_crowd = a.objects[at] & ~a.columns.has("iscrowd")[at]
+    lacks_crowd = a.objects[at] & ~a.columns.has("iscrowd")[at] & ("iscrowd" not in a.unstated)
     if not lacks_area.any() and not lacks_crowd.any():
         return shape
     found = geometry.areas(

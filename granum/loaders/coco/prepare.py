@@ -34,6 +34,7 @@ def prepare(
     intake: Intake,
     pointer: str,
     results: bool,
+    unstated_keys: frozenset[str] = frozenset(),
 ) -> Annotations:
     """Resolve images and categories, number shapes, and report what is wrong.
 
@@ -42,6 +43,7 @@ def prepare(
         image_rows: dataset row of each image that ``images`` finds.
         pointer: JSON pointer of the list.
         results: the list is of predictions, which have no ids.
+        unstated_keys: keys that records of this kind of file need not have.
     """
     n = columns.n
     index = columns.indices()
@@ -100,7 +102,7 @@ def prepare(
     drawn = columns.has("bbox") | columns.has("segmentation") | columns.has("keypoints")
     objects = ~columns.has("caption") & drawn
     if not results:
-        for key in ("area", "iscrowd"):
+        for key in sorted({"area", "iscrowd"} - unstated_keys):
             lacking = objects & ~columns.has(key)
             fault(f"missing-{key}", lacking, lambda i, k=key: f"no {k}", "", False)  # type: ignore[misc]
     _overrides(columns, extra)
@@ -108,7 +110,7 @@ def prepare(
     sample = np.where(keep, sample, -1)
     return Annotations(
         file, origin, columns, sample, category, shape, extra, names, codes,
-        np.full(n, -1), fresh, drawn, _unstated(file),
+        np.full(n, -1), fresh, drawn, _unstated(file) | (unstated_keys - {*names}),
     )  # fmt: skip
 
 

@@ -116,8 +116,11 @@ def _prefix(root: Path, split: str | None) -> str:
     return "images/" if (root / "images").is_dir() else ""
 
 
-def read_coco(root: Path, intake: Intake, results: list[Path]) -> Iterator[Incoming]:
-    """All batches of a COCO path, sorted by sample; predictions as further layers."""
+def read_coco(
+    root: Path, intake: Intake, results: list[Path], unstated: frozenset[str] = frozenset()
+) -> Iterator[Incoming]:
+    """All batches of a COCO path, sorted by sample; predictions as further layers. ``unstated``
+    are keys that annotations need not have."""
     entries = find_files(root, intake)
     finder = ImageFinder(intake.images) if intake.images is not None else None
     intake.media_root = intake.images or (root if root.is_dir() else None)
@@ -156,7 +159,7 @@ def read_coco(root: Path, intake: Intake, results: list[Path]) -> Iterator[Incom
     for item in loaded:
         listed = "" in item.file.spans
         layer = "predictions" if listed else tables.DEFAULT_LAYER
-        layers.setdefault(layer, []).append(_annotations(item, intake, listed))
+        layers.setdefault(layer, []).append(_annotations(item, intake, listed, unstated))
     for path in results:
         predicted = _results_of(path, loaded, intake)
         names[predicted.origin] = predicted.file
@@ -202,7 +205,9 @@ def _results_alone(file: JsonFile, entry: FileInTree, images: Images, intake: In
     return _Loaded(file, entry, origin, np.arange(len(unique)), made)
 
 
-def _annotations(item: _Loaded, intake: Intake, listed: bool) -> an.Annotations:
+def _annotations(
+    item: _Loaded, intake: Intake, listed: bool, unstated: frozenset[str]
+) -> an.Annotations:
     key = "" if listed else "annotations"
     columns = read_records(item.file, key, ANNOTATION_KEYS, intake, PARSE)
     if listed:
@@ -218,6 +223,7 @@ def _annotations(item: _Loaded, intake: Intake, listed: bool) -> an.Annotations:
         intake,
         pointer,
         listed,
+        unstated,
     )
 
 

@@ -55,7 +55,11 @@ class JsonFile:
         Raises:
             FormatError: it is no JSON, or ends too early; says at which byte.
         """
-        data = _mapped(path)
+        return cls.of(path, name, _mapped(path), findings)
+
+    @classmethod
+    def of(cls, path: Path, name: str, data: Buffer, findings: Findings) -> JsonFile:
+        """As ``open``, of bytes that are at hand."""
         file = cls(path, name, data)
         try:
             file._find_spans(findings)

@@ -110,6 +110,10 @@ LEAST: dict[str, tuple[Keeps, ...]] = {
         Keeps(("category", "score", "source"), ("label",)),
         Keeps(("text",), ("caption",)),
     ),
+    "paired_images": (
+        Keeps(("bbox", "category", "score", "group", "split", "attributes")),
+        Keeps(("category", "split", "score"), ("label",), options={"manifest": "csv"}),
+    ),
     "voc": (
         Keeps(("bbox", "category", "difficult", "truncated", "occluded", "split")),
         Keeps(("bbox", "category", "annotations.attributes", "parent")),

@@ -51,6 +51,7 @@ formats: Registry[type[Format]] = Registry(
         "multisports": "granum.loaders.multisports",
         "mvtec": "granum.loaders.mvtec",
         "open_images": "granum.loaders.open_images",
+        "paired_images": "granum.loaders.paired_images",
         "ucf24": "granum.loaders.ucf24",
         "voc": "granum.loaders.voc",
         "yolo": "granum.loaders.yolo",

@@ -289,6 +289,7 @@ class Meter:
                 )
                 same = diff == 0
                 within = ~same & (diff <= self.tolerance.get(name, 0.0))
+                within &= np.asarray(back.is_valid())  # a lost value is no infinite change
                 same, within = same & there, within & there
             if reported == "mask":
                 # In another form, which the row did not have before.
@@ -349,8 +350,8 @@ def _places(before: pa.ChunkedArray, after: pa.ChunkedArray) -> npt.NDArray[np.i
 
 def _sized(before: pa.Table, after: pa.Table) -> pa.Table:
     """The samples whose sizes are known: projecting may have looked them up."""
-    width = column(before, "width")
-    return after if width.null_count > column(after, "width").null_count else before
+    unknown = [sum(column(t, n).null_count for n in ("width", "height")) for t in (before, after)]
+    return after if unknown[0] > unknown[1] else before
 
 
 def _in_pixels(table: pa.Table, samples: pa.Table, sized: pa.Table, start: int) -> pa.Table:

@@ -15,14 +15,11 @@ from granum.errors import FormatError
 from granum.loaders._csv import CsvFile
 from granum.loaders.base import Intake
 from granum.loaders.open_images.facts import TEXT
-from granum.loaders.open_images.notes import Notes
+from granum.loaders.open_images.notes import ATTRIBUTE, OBJECT, PREDICATE, Notes, role_lookups
 from granum.loaders.open_images.tree import File, Tree
 from granum.schema import rows
 
-__all__ = ["ATTRIBUTE", "OBJECT", "PREDICATE", "Classes"]
-
-OBJECT, ATTRIBUTE, PREDICATE = "object", "attribute", "relation"
-"""Label spaces: what is seen, what things are ("is"), and how two things stand."""
+__all__ = ["Classes"]
 
 MID = re.compile(r"/[a-z]/\w+")
 HEADS = ({"labelname", "displayname"}, {"id", "name"}, {"mid", "displayname"}, {"mid", "name"})
@@ -43,11 +40,14 @@ class Classes:
         self.intake = intake
         self._rows: dict[tuple[str, str], int] = {}
         self._noted: dict[str, int] = {}
+        self._noted_attributes: dict[str, int] = {}
         self._described = False
         self._nameless: list[str] = []
         if notes is not None:
-            at = [intake.add_category(c) for c in notes.categories]
-            self._noted = dict(zip(notes.ids, at, strict=True))
+            for category in notes.categories:
+                intake.add_category(category)
+            found = role_lookups(notes.ids, notes.categories)
+            self._noted, self._noted_attributes = found
         for kind, space in (("classes", OBJECT), ("attributes", ATTRIBUTE)):
             for file in tree.kind(kind):
                 self._describe(file, space)
@@ -58,8 +58,9 @@ class Classes:
 
     def row(self, name: str, space: str, file: str) -> int:
         """The category of an id; a new one where nothing describes it."""
-        if name in self._noted:
-            return self._noted[name]
+        noted = self._noted_attributes if space == ATTRIBUTE else self._noted
+        if name in noted:
+            return noted[name]
         row = self._rows.get((space, name))
         if row is not None:
             return row

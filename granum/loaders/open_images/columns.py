@@ -81,4 +81,5 @@ def maps(paths: pa.ChunkedArray) -> pa.Array:
     kind = tables.ANNOTATIONS.field("map").type
     known = {"path": paths, "encoding": constant("nonzero", n)}
     arrays = [known[f.name].cast(f.type) if f.name in known else pa.nulls(n, f.type) for f in kind]
-    return pa.StructArray.from_arrays(arrays, fields=list(kind))
+    mask = paths.is_null() if paths.null_count else None
+    return pa.StructArray.from_arrays(arrays, fields=list(kind), mask=mask)

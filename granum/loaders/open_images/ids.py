@@ -37,6 +37,7 @@ class Ids:
         self._texts: dict[str, int] = {}
         self._values: list[Hexes] = []  # by row, in pieces; 0 where the id is a text
         self._splits: list[npt.NDArray[np.int16]] = []
+        self._listed: tuple[list[int], list[str]] = [], []
         self._joined: tuple[Hexes, npt.NDArray[np.int16]] | None = None
 
     def __len__(self) -> int:
@@ -141,7 +142,7 @@ class Ids:
     def _texts_between(self, start: int, stop: int) -> Iterable[tuple[int, str]]:
         if not self._texts:
             return []
-        if not hasattr(self, "_listed") or len(self._listed[0]) != len(self._texts):
+        if len(self._listed[0]) != len(self._texts):
             self._listed = list(self._texts.values()), list(self._texts)
         rows, names = self._listed  # in the order of rows
         first, last = np.searchsorted(rows, [start, stop])

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 import pyarrow as pa
 
+from granum.loaders.open_images.facts import file_name, split_of
 from granum.loaders.open_images.parse import Parser
 from granum.loaders.open_images.spill import Spill
 from granum.loaders.open_images.tree import File
 
-__all__ = ["OWN_KEYS", "dataset_id", "encode_narratives", "read_narratives"]
+__all__ = ["OWN_KEYS", "dataset_id", "encode_narratives", "kept_extra", "read_narratives"]
 
 LINES = 1024
 OWN_KEYS = ("image_id", "annotator_id", "caption")
@@ -114,7 +115,10 @@ def encode_narratives(
         images, table["text"].to_pylist(), annotators, extras, strict=True
     ):
         others = {} if extra is None else _decode(extra)
-        record = {"dataset_id": others.pop("dataset_id", msgspec.Raw(own)), "image_id": image}
+        record: dict[str, Any] = {
+            "dataset_id": others.pop("dataset_id", msgspec.Raw(own)),
+            "image_id": image,
+        }
         if annotator is not None:
             record["annotator_id"] = int(annotator) if _is_number(annotator) else annotator
         record["caption"] = text
@@ -123,3 +127,17 @@ def encode_narratives(
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 18 and str(int(text)) == text
+
+
+def kept_extra(text: str, token: str) -> str | None:
+    """What of unknown keys comes back: not those that have columns, nor the usual dataset."""
+    record = _decode(text)
+    own = _encode(dataset_id(split_of(file_name("narratives", token))))
+    kept = {
+        k: v
+        for k, v in record.items()
+        if k not in OWN_KEYS and not (k == "dataset_id" and bytes(v) == own)
+    }
+    if len(kept) == len(record):
+        return text if kept else None
+    return _encode(kept).decode() if kept else None

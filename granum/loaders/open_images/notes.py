@@ -6,6 +6,7 @@ No other reader looks at it.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,22 @@ from granum.errors import FormatError
 from granum.loaders.open_images.facts import TYPES
 from granum.schema import rows, tables
 
-__all__ = ["NOTES", "Notes", "is_notes", "read_notes"]
+__all__ = [
+    "ATTRIBUTE",
+    "NOTES",
+    "OBJECT",
+    "PREDICATE",
+    "Notes",
+    "is_notes",
+    "read_notes",
+    "role_lookups",
+]
 
 NOTES = "granum.json"
 FORMAT = "open_images"
+
+OBJECT, ATTRIBUTE, PREDICATE = "object", "attribute", "relation"
+"""Label spaces: what is seen, what things are ("is"), and how two things stand."""
 
 
 @dataclass(slots=True)
@@ -29,6 +42,7 @@ class Notes:
     Attributes:
         suffix: what keys of samples have beyond their ImageID.
         keys: by ImageID, keys that are something else.
+        folders: splits, and what the folder of each one's images is called.
         files: by ImageID, images that lie elsewhere than their id says.
         ids: how the files call each of ``categories``.
         categories: all classes, those of other label spaces than objects too.
@@ -39,6 +53,7 @@ class Notes:
 
     suffix: str = ""
     keys: dict[str, str] = field(default_factory=dict)
+    folders: list[tuple[str | None, str]] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     ids: list[str] = field(default_factory=list)
     categories: list[rows.Category] = field(default_factory=list)
@@ -57,6 +72,20 @@ class Notes:
             {n: v for n, v in asdict(c).items() if v is not None} for c in self.categories
         ]
         return json.dumps({"format": FORMAT, **record}, ensure_ascii=False, indent=1) + "\n"
+
+
+def role_lookups(
+    ids: Sequence[str], categories: Sequence[rows.Category]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """The category of each id as the class of something, and as what something "is".
+
+    Classes and attributes may share an id.
+    """
+    attribute: dict[str, int] = {}
+    other: dict[str, int] = {}
+    for row, (own, category) in enumerate(zip(ids, categories, strict=True)):
+        (attribute if category.space == ATTRIBUTE else other)[own] = row
+    return {**attribute, **other}, {**other, **attribute}
 
 
 def is_notes(path: Path) -> bool:
@@ -101,7 +130,15 @@ def read_notes(path: Path) -> Notes | None:
     ids, listed = known.get("ids", []), known.get("categories", [])
     require(isinstance(ids, list) and all(isinstance(i, str) for i in ids), "ids")
     require(isinstance(listed, list) and all(isinstance(c, dict) for c in listed), "categories")
-    require(len(ids) == len(listed) == len(set(ids)), "ids")
+    require(len(ids) == len(listed), "ids")
+    folders = known.get("folders", [])
+    require(isinstance(folders, list), "folders")
+    for pair in folders:
+        require(isinstance(pair, list) and len(pair) == 2, "folders")
+        require(pair[0] is None or isinstance(pair[0], str), "folders")
+        require(isinstance(pair[1], str) and _is_inside(pair[1]), "folders")
+    require(all(_is_inside(p) for p in known.get("files", {}).values()), "files")
+    known["folders"] = [(split, folder) for split, folder in folders]
     names = {f.name for f in fields(rows.Category)}
     try:
         known["categories"] = [
@@ -116,3 +153,9 @@ def read_notes(path: Path) -> Notes | None:
         at = [p.get("index") for p in category.parents or []]
         require(all(isinstance(i, int) and 0 <= i < len(ids) for i in at), "categories")
     return Notes(**known)
+
+
+def _is_inside(path: str) -> bool:
+    """Whether a path stays below the root."""
+    parts = path.replace("\\", "/").split("/")
+    return bool(path) and not path.startswith("/") and ".." not in parts and "\0" not in path

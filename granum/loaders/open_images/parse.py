@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 
 from granum.loaders._csv import Block
 from granum.loaders.base import Intake
-from granum.loaders.open_images.classes import ATTRIBUTE, OBJECT, PREDICATE, Classes
+from granum.loaders.open_images.classes import Classes
 from granum.loaders.open_images.facts import ATTRIBUTES, CORNERS, FLAGS, KINDS
 from granum.loaders.open_images.ids import Ids
+from granum.loaders.open_images.notes import ATTRIBUTE, OBJECT, PREDICATE
 from granum.loaders.open_images.tree import File
 
 __all__ = ["Codes", "Parser", "attributes_of"]

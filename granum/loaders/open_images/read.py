@@ -47,7 +47,7 @@ def read_tree(root: Path, intake: Intake, decimal: str, at_hand: bool) -> Iterat
     classes = Classes(tree, notes, intake)
     for name in tree.others:
         intake.fault("file-not-read", name, None, "no file that this format reads")
-    images = Images(tree.root, intake.images)
+    images = Images(tree.root, intake.images, notes.folders)
     intake.media_root, intake.map_root = images.root, tree.root
     intake.locate = lambda a, key: _place(a, key, intake)
     ids, codes = Ids(), Codes()

@@ -134,11 +134,17 @@ class Images:
     Args:
         root: of the tree.
         images: the folder that the user named, or None.
+        noted: what our notes call the folders of splits.
     """
 
-    def __init__(self, root: Path, images: Path | None) -> None:
+    def __init__(
+        self, root: Path, images: Path | None, noted: Iterable[tuple[str | None, str]] = ()
+    ) -> None:
         self.root = images or root
         self._folders: dict[str | None, tuple[str, bool]] = {}
+        if images is None:
+            for split, folder in noted:
+                self._folders[split] = f"images/{folder}/", (root / "images" / folder).is_dir()
 
     def folder(self, split: str | None) -> tuple[str, bool]:
         """The folder of a split, with a slash at its end, and whether it is there."""

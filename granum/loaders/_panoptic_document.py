@@ -10,8 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from granum.loaders._panoptic_plan import Target, category_ids
-from granum.loaders._panoptic_read import complete
-from granum.loaders._panoptic_values import FILLED
+from granum.loaders._panoptic_values import FILLED, complete
 from granum.loaders.coco.categories import CATEGORY_KEYS
 from granum.loaders.coco.categories import _category as category_of
 from granum.loaders.coco.spill import Spill

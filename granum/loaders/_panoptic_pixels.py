@@ -14,7 +14,7 @@ from granum.schema import geometry
 from granum.schema.rows import LabelMap
 from granum.store.media import read_map, read_values
 
-__all__ = ["MAX_ID", "Canvas", "boxes_of", "counts_of", "encode_png", "read_ids"]
+__all__ = ["MAX_ID", "Canvas", "Ids", "boxes_of", "counts_of", "encode_png", "read_ids"]
 
 MAX_ID = (1 << 24) - 1
 """The highest id that three bytes hold; 0 is VOID."""

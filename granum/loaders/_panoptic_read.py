@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -14,6 +14,7 @@ import pyarrow as pa
 from msgspec import Raw
 
 from granum.errors import FormatError
+from granum.loaders._panoptic_pixels import Ids
 from granum.loaders._panoptic_records import Records, read_annotations
 from granum.loaders._panoptic_segments import Listed, segment_table
 from granum.loaders._panoptic_tree import (
@@ -25,6 +26,7 @@ from granum.loaders._panoptic_tree import (
     png_name,
     split_of_name,
 )
+from granum.loaders._panoptic_values import BoxForm, complete
 from granum.loaders.base import Intake
 from granum.loaders.coco.categories import CategoryRows, read_categories
 from granum.loaders.coco.ids import IdIndex
@@ -37,7 +39,7 @@ from granum.store.builder import Incoming
 from granum.store.out import safe_relative
 from granum.store.parts import concat
 
-__all__ = ["HINT", "note_key", "read_panoptic"]
+__all__ = ["HINT", "PanopticFile", "Reader", "note_key", "read_panoptic"]
 
 LISTS = {"images", "annotations", "categories"}
 
@@ -58,7 +60,7 @@ def note_key(image_keys: tuple[str, ...]) -> str:
 
 
 @dataclass
-class _File:
+class PanopticFile:
     """One JSON file.
 
     Attributes:
@@ -87,25 +89,36 @@ def read_panoptic(
     tree = find_tree(root, intake, masks)
     intake.media_root = intake.images or (root if root.is_dir() else None)
     intake.map_root = tree.map_root
-    reader = _Reader(tree, intake, root.is_dir())
-    reader.load()
-    intake.locate = reader.locate
-    yield from reader.batches(check_masks)
-    reader.note_sources()
+    yield from Reader(tree, intake, root.is_dir()).read(check_masks)
 
 
-class _Reader:
-    """Holds what the files of a tree share."""
+class Reader:
+    """Holds what the files of a tree share.
+
+    Attributes:
+        format: what sources are noted as.
+        box: what ``bbox`` of segments holds.
+    """
+
+    format: ClassVar[str] = "coco_panoptic"
+    box: BoxForm = "xywh"
 
     def __init__(self, tree: Tree, intake: Intake, below: bool) -> None:
         self.tree, self.intake, self.below = tree, intake, below
         self.images = Images()
         self.by_name: dict[str, list[int]] = {}
-        self.files: list[_File] = []
+        self.files: list[PanopticFile] = []
         self.finder = ImageFinder(intake.images) if intake.images is not None else None
         splits = {split_of_name(name) for _, name in tree.files}
         self.several = len(splits) > 1
         self._places: dict[tuple[str, int], int] = {}
+
+    def read(self, check_masks: bool) -> Iterator[Incoming]:
+        """All batches of the tree."""
+        self.load()
+        self.intake.locate = self.locate
+        yield from self.batches(check_masks)
+        self.note_sources()
 
     def load(self) -> None:
         """Images, annotation records and categories of all files."""
@@ -121,20 +134,21 @@ class _Reader:
                 item.rows[item.order], np.arange(len(self.images) + 1), side="left"
             )
 
-    def _load(self, path: Path, name: str) -> _File:
-        file = JsonFile.open(path, name, self.intake.findings)
+    def _load(self, path: Path, name: str) -> PanopticFile:
+        file = self.opened(path, name)
         if not file.spans.keys() & {"images", "annotations"}:
             raise FormatError(path, "no COCO panoptic file: it has neither images nor annotations")
         hint = _json(file, HINT, self.intake)
         hint = hint if isinstance(hint, dict) else {}
         records = read_annotations(file, self.intake)
+        self.mend(records)
         first = next((n for n in records.file_name if type(n) is str), None)
-        folder = mask_folder(self.tree, path, first)
+        folder = self.mask_folder(path, first)
         below = folder.relative_to(self.tree.map_root).as_posix()
         masks = "" if below == "." else f"{below}/"
         split, prefix = self._place_of(name, masks, hint)
         origin = self.intake.source(
-            name, "coco_panoptic", options={"prefix": prefix, "split": split, "masks": masks}
+            name, self.format, options={"prefix": prefix, "split": split, "masks": masks}
         )
         columns = read_records(file, "images", IMAGE_KEYS, self.intake)
         samples = self.images.add(
@@ -142,10 +156,33 @@ class _Reader:
         )
         self._attributes()
         categories = read_categories(file, self.intake, self.by_name)
-        item = _File(file, origin, records, masks, hint, samples, samples, [], categories)
+        item = PanopticFile(file, origin, records, masks, hint, samples, samples, [], categories)
         item.rows = self._rows(item, columns.get("id"))
-        self._annotate(item, Folders(folder))
+        self._annotate(item, self.folders(folder))
         return item
+
+    # What other layouts do in another way.
+
+    def opened(self, path: Path, name: str) -> JsonFile:
+        return JsonFile.open(path, name, self.intake.findings)
+
+    def mend(self, records: Records) -> None:
+        """Change annotation records as they were read."""
+
+    def mask_folder(self, path: Path, first: str | None) -> Path:
+        """See ``mask_folder`` of the tree."""
+        return mask_folder(self.tree, path, first)
+
+    def folders(self, folder: Path) -> Folders:
+        return Folders(folder)
+
+    def finish(self, item: PanopticFile, at: Array, start: int, table: pa.Table) -> pa.Table:
+        """Change the segments of records ``at`` of a file, in a batch from sample ``start``."""
+        return table
+
+    def ids(self, item: PanopticFile, at: Array) -> Callable[[int], Ids] | None:
+        """What gives the ids of the pixels of each record ``at``; None: the PNGs do."""
+        return None
 
     def _attributes(self) -> None:
         """``attributes`` of images that are no objects are kept as they are."""
@@ -174,7 +211,7 @@ class _Reader:
         base = self.tree.base
         return split, image_prefix(split, self.several, lambda p: (base / p).is_dir(), masks)
 
-    def _rows(self, item: _File, image_ids: Array) -> Array:
+    def _rows(self, item: PanopticFile, image_ids: Array) -> Array:
         """Sample row of each annotation record; faulty ones are reported."""
         given, index = item.records.image_ids(), item.records.index
         found = IdIndex(image_ids).rows(given)
@@ -195,10 +232,10 @@ class _Reader:
                 out[i] = item.samples[at]
         return out
 
-    def _fault(self, item: _File, code: str, place: str, message: str) -> None:
+    def _fault(self, item: PanopticFile, code: str, place: str, message: str) -> None:
         self.intake.fault(code, item.file.name, place, message)
 
-    def _annotate(self, item: _File, folders: Folders) -> None:
+    def _annotate(self, item: PanopticFile, folders: Folders) -> None:
         """Note on each sample its annotation record: a second record of the same file."""
         records, images = item.records, self.images
         index = records.index
@@ -233,7 +270,7 @@ class _Reader:
             images.ordinal[row] = [*images.ordinal[row], index[i]]
             images.shapes[row] = (*images.shapes[row], records.keys[i])
 
-    def _prefix(self, item: _File) -> str:
+    def _prefix(self, item: PanopticFile) -> str:
         return str(self.intake.sources[item.origin].options["prefix"])
 
     def _reorder(self) -> None:
@@ -269,7 +306,7 @@ class _Reader:
             layers = {tables.DEFAULT_LAYER: concat(pieces, tables.ANNOTATIONS)} if pieces else {}
             yield Incoming(self.images.table(start, stop, self.intake), layers)
 
-    def _segments(self, item: _File, at: Array, start: int, check_masks: bool) -> pa.Table:
+    def _segments(self, item: PanopticFile, at: Array, start: int, check_masks: bool) -> pa.Table:
         index = [item.records.index[i] for i in at.tolist()]
         texts, counts = [], []
         for i, position in zip(at.tolist(), index, strict=True):
@@ -295,8 +332,11 @@ class _Reader:
             item.rows[at] - start,
             [item.pngs[i] for i in at.tolist()],
             sizes,
+            box=self.box,
+            ids=self.ids(item, at),
         )
-        return segment_table(listed, item.categories, self.intake, check_masks)
+        table = segment_table(listed, item.categories, self.intake, check_masks)
+        return self.finish(item, at, start, table)
 
     def locate(self, annotation: rows.Annotation, key: str) -> tuple[str, str]:
         """File and JSON pointer of a segment."""
@@ -319,19 +359,6 @@ class _Reader:
             source.top = {"keys": list(item.file.spans), "values": values}
             source.categories = [list(r) for r in item.categories.records]
             source.options |= {"segments": item.listed, "images": len(item.samples)}
-
-
-def complete(category: rows.Category) -> None:
-    """Facts of a category record that stand under keys of our own (see the writer)."""
-    extra = dict(category.extra or {})
-    synonyms, attributes = extra.get("synonyms"), extra.get("attributes")
-    if isinstance(synonyms, list) and all(isinstance(s, str) for s in synonyms):
-        category.synonyms = extra.pop("synonyms")
-    if isinstance(attributes, dict):
-        category.attributes = extra.pop("attributes")
-    if extra.pop("granum_filled", None) == ["isthing"]:
-        category.isthing = None
-    category.extra = extra or None
 
 
 def _json(file: JsonFile, key: str, intake: Intake) -> Any:

@@ -14,15 +14,18 @@ import pyarrow as pa
 from msgspec import UNSET
 
 from granum.errors import GranumError
-from granum.loaders._panoptic_pixels import MAX_ID, counts_of, read_ids
+from granum.loaders._panoptic_pixels import MAX_ID, Ids, boxes_of, counts_of, read_ids
 from granum.loaders._panoptic_records import marked
 from granum.loaders._panoptic_values import (
+    BoxForm,
     attribute_texts,
     boxes,
     fills,
     forms,
+    in_form,
     maps,
     numbers,
+    other_box,
     shapes,
     things,
 )
@@ -36,6 +39,9 @@ from granum.schema import rows, tables
 from granum.schema.findings import Findings
 
 __all__ = ["Listed", "pixel_id", "segment_table"]
+
+Seen = tuple[tuple[int, ...], dict[int, int], dict[int, list[int]]]
+"""Of a PNG its shape, how many pixels each id has, and the boxes of some rows."""
 
 SEGMENT = {
     **{k: ANNOTATION_KEYS[k] for k in ("id", "category_id", "bbox", "iscrowd", "attributes")},
@@ -56,6 +62,10 @@ class Listed:
         sample: sample row of each record, from the start of the batch.
         pngs: path of each record's PNG.
         sizes: (height, width) of each record's image.
+        files: of records that are files of their own, their names; the list is then all they hold.
+        box: what ``bbox`` holds: ``xywh``, corners (``xyxy``), or ``short``, where width and height
+            lack one pixel.
+        ids: gives the ids of the pixels of a record; None: its PNG does.
     """
 
     file: JsonFile
@@ -66,6 +76,9 @@ class Listed:
     sample: Array
     pngs: list[str]
     sizes: list[tuple[int | None, int | None]]
+    files: list[str] | None = None
+    box: BoxForm = "xywh"
+    ids: Callable[[int], Ids] | None = None
 
 
 def segment_table(
@@ -97,8 +110,8 @@ class _Segments:
         self.c: Columns = read_records(self.file, "segments", SEGMENT, apart)
         for found in apart.findings.items:
             _, _, at, *key = (found.place or "").split("/")
-            place = "/".join([self._place(int(at)), *key])
-            intake.fault(found.code, found.path, place, found.message)
+            path, place = self._place(int(at))
+            intake.fault(found.code, path, "/".join([place, *key]), found.message)
         for code, n in apart.findings.counts.items():
             if n > apart.findings.limit:
                 intake.findings.counts[code] += n - apart.findings.limit
@@ -108,10 +121,17 @@ class _Segments:
         self.extra: dict[int, dict[str, Any]] = {}
         self.drops = intake.on_error != "fix"
 
-    def _place(self, at: int) -> str:
+    def _place(self, at: int) -> tuple[str, str]:
+        """File and JSON pointer of a segment."""
         owner = int(np.searchsorted(self.starts, at, side="right")) - 1
-        position = self.listed.index[owner]
-        return f"/annotations/{position}/segments_info/{at - self.starts[owner]}"
+        path, place = self._record(owner)
+        return path, f"{place}/{at - self.starts[owner]}"
+
+    def _record(self, owner: int) -> tuple[str, str]:
+        """File and JSON pointer of a record's list of segments."""
+        if self.listed.files is not None:
+            return self.listed.files[owner], ""
+        return self.file.name, f"/annotations/{self.listed.index[owner]}/segments_info"
 
     def fault(
         self, code: str, where: Array, say: Callable[[int], str], key: str = "", drop: bool = True
@@ -123,8 +143,8 @@ class _Segments:
         findings = self.intake.findings
         shown = max(0, findings.limit - findings.counts[code])
         for i in at[:shown].tolist():
-            place = self._place(int(self.at[i])) + (f"/{key}" if key else "")
-            self.intake.fault(code, self.file.name, place, say(i))
+            path, place = self._place(int(self.at[i]))
+            self.intake.fault(code, path, place + (f"/{key}" if key else ""), say(i))
         findings.counts[code] += max(0, len(at) - shown)
         if drop:
             self.keep[at] = False
@@ -138,8 +158,8 @@ class _Segments:
         category = self._categories()
         crowd = self._flag("iscrowd", "missing-iscrowd")
         flags = {f: self._flag(f, None) for f in FLAGS if f in c.values}
-        area = self._areas(pixel, check_masks)
-        box = boxes(c, self.file, self.extra)
+        self.box = in_form(boxes(c, self.file, self.extra), self.listed.box)
+        area, box = self._areas(pixel, check_masks), self.box
         for i, keys in fills(self.extra).items():
             crowd[i] = None if "iscrowd" in keys else crowd[i]
             box[i] = None if "bbox" in keys else box[i]
@@ -210,7 +230,7 @@ class _Segments:
     def _categories(self) -> Array:
         given = self.c.get("category_id")
         known = self.categories
-        if given.dtype == np.int64 and all(type(c) is int for c in known.ids):
+        if given.dtype == np.int64 and all(type(c) is int and abs(c) < 2**63 for c in known.ids):
             ids = np.array(known.ids, np.int64)
         else:
             ids = np.empty(len(known.ids), object)
@@ -276,12 +296,16 @@ class _Segments:
         """Open PNGs: compare them with the records (``check``), mend areas under ``fix``."""
         root = None if self.intake.map_root is None else str(self.intake.map_root)
 
-        def look(owner: int) -> tuple[tuple[int, ...], dict[int, int]] | GranumError:
+        read = self.listed.ids or (lambda owner: read_ids(self.listed.pngs[owner], root))
+
+        def look(owner: int) -> Seen | GranumError:
             try:
-                ids = read_ids(self.listed.pngs[owner], root)
+                ids = read(owner)
             except GranumError as error:
                 return error
-            return ids.shape, counts_of(ids)
+            wanted = [i for i in rows_of.get(owner, []) if check and self.box[i] is not None]
+            drawn = boxes_of(ids, [int(pixel[i]) for i in wanted])
+            return ids.shape, counts_of(ids), dict(zip(wanted, drawn, strict=True))
 
         rows_of: dict[int, list[int]] = {}
         for i in np.flatnonzero(self.keep & (pixel > 0)).tolist():
@@ -299,8 +323,9 @@ class _Segments:
                         area[i] = float(seen[1].get(int(pixel[i]), 0))
 
     def _of_mask(self, owner: int, code: str, message: str) -> None:
-        place = f"/annotations/{self.listed.index[owner]}"
-        self.intake.fault(code, self.file.name, place, f"{self.listed.pngs[owner]}: {message}")
+        path, place = self._record(owner)
+        place = place.removesuffix("/segments_info")
+        self.intake.fault(code, path, place or None, f"{self.listed.pngs[owner]}: {message}")
 
     def _compare(
         self,
@@ -310,11 +335,13 @@ class _Segments:
         area: list[float | None],
         shape: tuple[int, ...],
         counts: dict[int, int],
+        drawn: dict[int, list[int]],
     ) -> None:
         height, width = self.listed.sizes[owner]
         if None not in (height, width) and (height, width) != shape:
             text = f"{shape[1]} x {shape[0]} pixels; the image has {width} x {height}"
             self._of_mask(owner, "mask-size-mismatch", text)
+            drawn = {}  # what lies elsewhere is no fault of its own
         listed = {int(pixel[i]) for i in rows_}
         for value in sorted(counts.keys() - listed - {0}):
             text = f"{counts[value]} pixels have id {value}, which no segment has"
@@ -329,3 +356,6 @@ class _Segments:
             elif area[i] is not None and area[i] != n:
                 text = f"area {area[i]:g}, but {n} pixels"
                 self.fault("area-mismatch", only, lambda i, t=text: t, "area", False)  # type: ignore[misc]
+            wrong = other_box(self.box[i], drawn[i]) if n and i in drawn else None
+            if wrong is not None:
+                self.fault("box-mismatch", only, lambda i, t=wrong: t, "bbox", False)  # type: ignore[misc]

@@ -17,6 +17,7 @@ __all__ = [
     "Folders",
     "Tree",
     "find_tree",
+    "has_panoptic",
     "image_prefix",
     "mask_folder",
     "png_name",
@@ -31,6 +32,7 @@ SEGMENTS = b'"segments_info"'
 FLAT = b'"category_id"'
 """Without segments, a sign of annotations that are no panoptic ones."""
 
+_SEGMENT = re.compile(rb'"segments_info"\s*:\s*\[\s*\{([^{}]*)\}')
 _LISTS = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
 
 
@@ -51,15 +53,20 @@ class Tree:
     masks: Path | None = None
 
 
-def sniff_tree(root: Path) -> str | None:
-    """Why ``root`` looks like COCO panoptic, or None."""
+def sniff_tree(root: Path, *, bare: bool = False) -> str | None:
+    """Why ``root`` looks like COCO panoptic, or None.
+
+    ``bare``: like that whose segments say ``isthing`` and have no box; else any other.
+    """
     try:
         if root.is_file():
-            return _sniff_file(root)
+            return _sniff_file(root) if _is_bare(root) == bare else None
         for path in [*_jsons(root, 20)]:
             why = _sniff_file(path)
-            if why:
+            if why and _is_bare(path) == bare:
                 return f"{path.relative_to(root).as_posix()}: {why}"
+            if why:
+                return None
     except (OSError, ValueError):
         pass
     return None
@@ -70,13 +77,26 @@ def _jsons(root: Path, limit: int | None = None) -> Iterator[Path]:
         yield from sorted(p for p in folder.glob("*.json") if p.is_file())[:limit]
 
 
-def _sniff_file(path: Path) -> str | None:
-    if path.suffix.lower() != ".json":
-        return None
+def _ends(path: Path) -> tuple[bytes, bytes]:
     with path.open("rb") as file:
         head = file.read(ENDS)
         file.seek(max(0, path.stat().st_size - ENDS))
-        tail = file.read()
+        return head, file.read()
+
+
+def _is_bare(path: Path) -> bool:
+    """Whether the first segment at either end of a file says ``isthing`` and has no box."""
+    if path.suffix.lower() != ".json":
+        return False
+    head, tail = _ends(path)
+    found = _SEGMENT.search(head) or _SEGMENT.search(tail)
+    return found is not None and b'"isthing"' in found[1] and b'"bbox"' not in found[1]
+
+
+def _sniff_file(path: Path) -> str | None:
+    if path.suffix.lower() != ".json":
+        return None
+    head, tail = _ends(path)
     keys = {m.decode() for m in _LISTS.findall(head) + _LISTS.findall(tail)}
     if keys and (SEGMENTS in head or SEGMENTS in tail):
         return "a JSON object with segments_info"
@@ -114,6 +134,11 @@ def find_tree(root: Path, intake: Intake, masks: str | None) -> Tree:
     if not files:
         raise FormatError(root, "no COCO panoptic file (*.json with segments_info) in it")
     return Tree(base, map_root, sorted(files, key=lambda f: f[1]), named)
+
+
+def has_panoptic(root: Path) -> bool:
+    """Whether a path is, or a folder holds, a panoptic JSON file."""
+    return root.is_file() or any(map(_is_panoptic, _jsons(root)))
 
 
 def _named(path: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -14,17 +14,21 @@ from granum.loaders.base import Intake
 from granum.loaders.coco.keys import key_codes, raw_texts
 from granum.loaders.coco.records import Array, Columns
 from granum.loaders.coco.scan import JsonFile
-from granum.schema import tables
+from granum.schema import rows, tables
 
 __all__ = [
     "FILLED",
     "FORMS",
+    "BoxForm",
     "attribute_texts",
     "boxes",
+    "complete",
     "fills",
     "forms",
+    "in_form",
     "maps",
     "numbers",
+    "other_box",
     "shapes",
     "things",
 ]
@@ -36,6 +40,8 @@ FILLED = "granum_filled"
 FORMS = "granum_mask"
 """A key of segments that granum made: further forms (``polygons``, ``rle``) of the mask that is in
 the PNG."""
+
+BoxForm = Literal["xywh", "xyxy", "short"]
 
 Extra = dict[int, dict[str, Any]]
 """Of some rows, values that no column holds."""
@@ -73,6 +79,19 @@ def fills(extra: Extra) -> dict[int, list[Any]]:
     return found
 
 
+def complete(category: rows.Category) -> None:
+    """Facts of a category record that stand under keys of our own (see the writer)."""
+    extra = dict(category.extra or {})
+    synonyms, attributes = extra.get("synonyms"), extra.get("attributes")
+    if isinstance(synonyms, list) and all(isinstance(s, str) for s in synonyms):
+        category.synonyms = extra.pop("synonyms")
+    if isinstance(attributes, dict):
+        category.attributes = extra.pop("attributes")
+    if extra.pop("granum_filled", None) == ["isthing"]:
+        category.isthing = None
+    category.extra = extra or None
+
+
 def boxes(c: Columns, file: JsonFile, extra: Extra) -> list[Any]:
     """Boxes of four numbers; what is none, or not exactly a double, goes to ``extra``."""
     if "bbox" not in c.where:
@@ -99,6 +118,27 @@ def _box(text: str | None) -> list[float] | None:
     if isinstance(value, list) and all(type(v) in (int, float) for v in value):
         return [float(v) for v in value]
     return None
+
+
+def in_form(boxes: list[Any], form: BoxForm) -> list[Any]:
+    """Boxes as xywh, of what the source calls so."""
+    if form == "xyxy":
+        return [None if b is None else [b[0], b[1], b[2] - b[0], b[3] - b[1]] for b in boxes]
+    if form == "short":
+        return [None if b is None else [b[0], b[1], b[2] + 1, b[3] + 1] for b in boxes]
+    return boxes
+
+
+def other_box(stated: list[float], drawn: list[int]) -> str | None:
+    """What is wrong with a box that is not that of the mask, both xywh; None where nothing is."""
+    x, y, w, h = drawn
+    if all(abs(a - b) <= 0.5 for a, b in zip(stated, drawn, strict=True)):
+        return None
+    if stated == [x, y, x + w, y + h]:
+        return f"box {stated} is the mask's corners x1, y1, x2, y2, not x, y, width, height"
+    if stated == [x, y, w - 1, h - 1]:
+        return f"box {stated} lacks one pixel of the mask's width and height, {w} x {h}"
+    return f"box {stated}, but the mask's is {drawn}"
 
 
 def things(c: Columns, category: Array, stated: list[bool | None], extra: Extra) -> None:

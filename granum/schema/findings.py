@@ -144,6 +144,7 @@ CODES: dict[str, Code] = {
     "odd-polygon": Code(
         "error", "a polygon has an odd number of coordinates", fix="drops the last coordinate"
     ),
+    "orphan-box": Code("error", "a box of which there is no segment"),
     "orphan-category": Code(
         "error",
         "an annotation names a category that is not listed",

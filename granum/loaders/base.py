@@ -45,6 +45,7 @@ formats: Registry[type[Format]] = Registry(
         "fusu": "granum.loaders.fusu",
         "hf": "granum.loaders.hf",
         "image_folder": "granum.loaders.image_folder",
+        "kitti": "granum.loaders.kitti",
         "labelme": "granum.loaders.labelme",
         "lvis": "granum.loaders.lvis",
         "mot": "granum.loaders.mot",

@@ -10,13 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from granum.loaders.base import blank
-from granum.loaders.open_images.assemble import RELATIONSHIP, SEGMENTATION
 from granum.loaders.open_images.columns import constant
 from granum.loaders.open_images.facts import ATTRIBUTES, CLICKS, FLAGS, TYPES
 from granum.loaders.open_images.masks import Masks
 from granum.loaders.open_images.narratives import kept_extra
 from granum.loaders.open_images.plan import Plan, roles_of
-from granum.loaders.open_images.ties import numbered, ranks
+from granum.loaders.open_images.retie import Ties
 from granum.loaders.writing import with_sizes
 from granum.schema import geometry, tables
 from granum.schema.tables import column, with_column, without_columns
@@ -147,18 +146,18 @@ class _Rows:
 
     def annotations(self) -> pa.Table:
         """Rows with what the files hold of them."""
-        roles, n = self.roles, self.table.num_rows
+        table, roles, n = self.table, self.roles, self.table.num_rows
         pixel = ~is_relative(self.batch.samples)
         placed = (roles["boxes"] | roles["points"]) & pixel[self.at] if n else np.zeros(0, bool)
-        drawn = roles["boxes"] & _is_drawn(self.table)
+        drawn = roles["boxes"] & _is_drawn(table)
         needed = np.zeros(self.batch.samples.num_rows, bool)
         needed[self.at[placed | drawn]] = True
         sizes = self._sizes(needed)
         divisors = np.where(pixel[:, None], sizes, 1.0)[self.at]
         corners = self._corners(divisors)
         keys = np.column_stack([self.at, self.category, corners])
-        masks = Masks(self.table, roles["boxes"], self.at, sizes, pixel, self.dataset)
-        beside, ends = self._tied(keys, masks)
+        masks = Masks(table, roles["boxes"], self.at, sizes, pixel, self.dataset)
+        beside, ends = Ties(table, roles, self.at, self.category, self.plan).tie(keys, masks)
         order = self._order(beside, masks.found, ends)
         table = self._cut(masks.found)
         table = self._placed(table, corners, divisors)
@@ -190,9 +189,9 @@ class _Rows:
         rank[beside & masked], rank[beside & ~masked] = 1, 2
         place = np.arange(n)
         uses = np.concatenate(ends)
-        met, first = np.unique(uses, return_index=True)
+        met, earliest = np.unique(uses, return_index=True)
         use = np.zeros(n + 1, np.int64)
-        use[met] = first
+        use[met] = earliest
         place = np.where(rank == 2, use[:n], place)
         kept = np.flatnonzero(rank >= 0)
         return kept[np.lexsort((place[kept], rank[kept], self.at[kept]))]
@@ -277,102 +276,6 @@ class _Rows:
             ]
             table = with_column(table, "extra", pa.array(kept, pa.string()))
         return table
-
-    # ------------------------------------------------------------------ ties
-
-    def _tied(self, keys: Floats, masks: Masks) -> tuple[Mask, tuple[Ints, Ints]]:
-        """Which boxes follow from relations and masks; and the rows that relations refer to.
-        Relations that reading would not tie to just these rows are left out of ``roles``, masks
-        out of ``masks``."""
-        roles = self.roles
-        boxes, n = roles["boxes"], self.table.num_rows
-        beside = np.zeros(n, bool)
-        nobody = np.full(n, -1), np.full(n, -1)
-        if not n or not (masks.found.any() or roles["relations"].any()):
-            roles["relations"][:] = False
-            return beside, nobody
-        groups = numbered(keys)
-        count = int(groups.max()) + 1
-        bare = boxes & self._is_bare()
-        # Boxes of masks: where no other box has the key.
-        of_mask = bare & masks.found & self._has_source(SEGMENTATION)
-        subject, object_ = self._referred("subject"), self._referred("object")
-        named = np.zeros(n + 1, bool)
-        named[subject] = named[object_] = True
-        of_end = bare & ~masks.found & self._has_source(RELATIONSHIP) & named[:n]
-        of_end &= self._without_attributes()
-        many = np.bincount(groups[boxes & ~of_mask & ~of_end], minlength=count)
-        of_mask &= many[groups] == 0
-        plain = boxes & ~of_mask & ~of_end
-        masks.drop(_out_of_turn(groups, plain, masks.found, count))
-        known = np.bincount(groups[boxes & ~of_end], minlength=count)
-        made = np.bincount(groups[of_end], minlength=count)
-        of_end &= (known[groups] != 1) & (made[groups] == 1)
-        known = np.bincount(groups[boxes & ~of_end], minlength=count)
-        sure = boxes & np.where(of_end, True, known[groups] == 1)
-        good = self._relations(subject, object_, np.append(sure, False))
-        used = np.zeros(n + 1, bool)
-        used[subject[good]] = used[object_[good]] = True
-        of_end &= used[:n]
-        roles["relations"] = good
-        beside = of_mask | of_end
-        ends = np.where(good, subject, -1), np.where(good, object_, -1)
-        return beside, ends
-
-    def _relations(self, subject: Ints, object_: Ints, sure: Mask) -> Mask:
-        """Relations whose ends are found again: two boxes of the sample, or one that is
-        something."""
-        stated = np.asarray(column(self.table, "object").is_valid())
-        at = np.append(self.at, -1)
-        good = self.roles["relations"] & sure[subject] & (at[subject] == self.at)
-        two = stated & sure[object_] & (at[object_] == self.at)
-        two &= self.plan.as_label[self.category]
-        one = ~stated & self.plan.as_attribute[self.category]
-        return np.asarray(good & (two | one))
-
-    def _referred(self, name: str) -> Ints:
-        """The row that each relation refers to; -1 for none."""
-        asked = column(self.table, name)
-        if asked.null_count == len(asked):
-            return np.full(len(asked), -1)
-        ids = self.table["annotation_id"].combine_chunks()
-        found = np.asarray(pc.index_in(asked, value_set=ids).fill_null(-1), np.int64)
-        return np.where(self.roles["relations"], found, -1)
-
-    def _has_source(self, source: str) -> Mask:
-        given = column(self.table, "source").cast(pa.string())
-        return np.asarray(pc.fill_null(pc.equal(given, source), False))
-
-    def _is_bare(self) -> Mask:
-        """Rows without a score or flags."""
-        out = np.ones(self.table.num_rows, bool)
-        for name in ("score", *FLAGS.values()):
-            if name in self.table.column_names:
-                out &= np.asarray(self.table[name].is_null())
-        for name in self.plan.columns["boxes"]:
-            if f"attr.{name}" in self.table.column_names:
-                out &= np.asarray(self.table[f"attr.{name}"].is_null())
-        return out
-
-    def _without_attributes(self) -> Mask:
-        out = np.ones(self.table.num_rows, bool)
-        for name in self.table.column_names:
-            if name.startswith("attr.") or name == "source_id":
-                out &= np.asarray(self.table[name].is_null())
-        return out
-
-
-def _out_of_turn(groups: Ints, boxes: Mask, masked: Mask, count: int) -> Mask:
-    """Masks that would go to another box of the same key: those of a key must come before its
-    boxes without one."""
-    some = np.flatnonzero(boxes)
-    many = np.bincount(groups[boxes & masked], minlength=count)
-    late = np.zeros(len(groups), bool)
-    rank = ranks(groups[some])
-    late[some] = masked[some] & (rank >= many[groups[some]])
-    wrong = np.zeros(count, bool)
-    wrong[groups[late]] = True
-    return boxes & masked & wrong[groups]
 
 
 def far_edge(low: Floats, size: Floats) -> Floats:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from granum.loaders._csv import CsvWriter
+from granum.loaders._csv_write import CsvWriter
 from granum.loaders.open_images.facts import (
     ATTRIBUTES,
     BOXES,

@@ -111,7 +111,7 @@ LEAST: dict[str, tuple[Keeps, ...]] = {
         Keeps(("text",), ("caption",)),
     ),
     "paired_images": (
-        Keeps(("bbox", "category", "score", "group", "split", "attributes")),
+        Keeps(("bbox", "category", "score", "group", "split", "annotations.attributes")),
         Keeps(("category", "split", "score"), ("label",), options={"manifest": "csv"}),
     ),
     "voc": (

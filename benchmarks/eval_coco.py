@@ -1,4 +1,7 @@
-"""Evaluate boxes and masks: granum from layers of a store, peers from their JSON files."""
+"""Evaluate boxes and masks: granum from layers of a store, peers from their JSON files.
+
+Numbers per sample, which peers do not give, are made when they are read: ``with_samples_s``.
+"""
 
 import subprocess
 import sys
@@ -17,7 +20,10 @@ with contextlib.suppress(ImportError):
 start = time.perf_counter()
 store = open_dataset(sys.argv[1])
 result = evaluate(store.layer("truth"), store.layer(sys.argv[2]), "coco-" + sys.argv[2])
-print(json.dumps(dict(inner_s=time.perf_counter() - start, **result.values)))
+inner = time.perf_counter() - start
+samples = result.per_sample.num_rows
+with_samples = time.perf_counter() - start
+print(json.dumps(dict(inner_s=inner, with_samples_s=with_samples, **result.values)))
 """
 PEER = """import sys, time, json, io, contextlib
 from {0} import COCO

@@ -28,6 +28,7 @@ __all__ = [
     "drawn_masks",
     "mask_areas",
     "mask_dicts",
+    "no_collection",
     "outlines_of",
     "segmentations",
 ]
@@ -218,7 +219,7 @@ def segmentations(outline: Outline) -> list[Any]:
     if not len(rows):
         return mask_dicts(outline.rle)
     out = np.empty(len(outline.rle), object)
-    with _no_collection():
+    with no_collection():
         out[rows] = _ring_lists(outline.rings.take(pa.array(rows)))
         others = np.flatnonzero(np.asarray(outline.rle.is_valid()))
         out[others] = mask_dicts(outline.rle.take(pa.array(others)))
@@ -255,13 +256,13 @@ def mask_dicts(masks: pa.Array) -> list[Rle]:
     different, which = np.unique(sizes[:, 0] << 32 | sizes[:, 1], return_inverse=True)
     shared = [[size >> 32, size & 0xFFFFFFFF] for size in different.tolist()]
     counts = masks.field("counts").to_pylist()
-    with _no_collection():
+    with no_collection():
         pairs = zip(which.tolist(), counts, strict=True)
         return [{"size": shared[i], "counts": c} for i, c in pairs]
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """Making many small objects would set off the collector again and again."""
     was = gc.isenabled()
     gc.disable()

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from granum.errors import MissingExtraError
 from granum.metrics._coco_columns import Compared
-from granum.metrics._coco_masks import mask_areas, mask_dicts, segmentations
+from granum.metrics._coco_masks import mask_areas, mask_dicts, no_collection, segmentations
 from granum.metrics._coco_sides import Sides
 
 __all__ = ["Accumulated", "Images", "Settings", "accumulated", "hotcoco", "official_order"]
@@ -150,7 +150,9 @@ class Accumulated:
 def accumulated(sides: Sides, images: Images, settings: Settings) -> Accumulated:
     """Matched and accumulated by the compiled evaluator."""
     made = _from_dicts if settings.compared == "keypoints" else _from_arrays
-    evaluation = hotcoco().COCOeval(*made(sides, images), settings.compared)
+    with no_collection():  # of the many objects that live until they are handed over
+        both = made(sides, images)
+    evaluation = hotcoco().COCOeval(*both, settings.compared)
     params = evaluation.params
     params.max_dets = list(settings.max_detections)
     if settings.iou_thresholds is not None:

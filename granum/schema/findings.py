@@ -123,6 +123,7 @@ CODES: dict[str, Code] = {
         "reads them from the media, where at hand",
     ),
     "missing-split": Code("warning", "a split names a folder or list that is absent", KEPT, KEPT),
+    "missing-video": Code("warning", "a listed video has no file", KEPT, KEPT),
     "nan-box": Code(
         "error",
         "a box holds NaN or infinity",

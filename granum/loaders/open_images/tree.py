@@ -157,7 +157,7 @@ class Images:
         names += ["val"] if split == "validation" else ["validation"] if split == "val" else []
         for name in names:
             for folder in (f"images/{name}", f"{name}/data", name):
-                if "/" not in name and _has_images(self.root / folder):
+                if "/" not in name and _has_images(self.root / folder, below=True):
                     return f"{folder}/", True
         for folder in ("images", "data", ""):
             if _has_images(self.root / folder):
@@ -176,14 +176,16 @@ class Images:
         return f"{folder}{name}.jpg"
 
 
-def _has_images(folder: Path) -> bool:
-    """Whether there is an image among the first entries of a folder."""
+def _has_images(folder: Path, below: bool = False) -> bool:
+    """Whether there is an image among the first entries of a folder; ``below``: or a folder."""
     try:
         with os.scandir(folder) as entries:
-            some = zip(range(_ENTRIES), entries, strict=False)
-            return any(e.name.lower().endswith(IMAGE_SUFFIXES) or e.is_dir() for _, e in some)
+            for _, entry in zip(range(_ENTRIES), entries, strict=False):
+                if entry.name.lower().endswith(IMAGE_SUFFIXES) or (below and entry.is_dir()):
+                    return True
     except OSError:
-        return False
+        pass
+    return False
 
 
 def find_masks(root: Path, file: File, name: str) -> tuple[str, bool]:

@@ -45,7 +45,17 @@ _ANNOTATION_FOLDERS = frozenset(
         *("rgb", "rgbleft", "gtleft", "disparity", "lr", "hr", "upsampled", "imagesets"),
         *("gt_bbox", "bounding_box_train", "bounding_box_test", "bbox_train"),
         *("label1", "label2", "label_bin", "im1_label", "im2_label", "imgs_1_rect"),
-        *("bbox_test", "trainannot", "valannot", "testannot", "image_2", "label_2", "velodyne"),
+        *("infrared", "lwir"),
+        *(
+            "stuffthingmaps_trainval2017",
+            "bbox_test",
+            "trainannot",
+            "valannot",
+            "testannot",
+            "image_2",
+            "label_2",
+            "velodyne",
+        ),
         *("img1", "image_02", "label_02", "instance", "instances_txt"),
     }
 )
@@ -155,7 +165,7 @@ def sniff_tree(root: Path) -> str | None:
 
 
 def _sniff(root: Path) -> str | None:
-    if not root.is_dir():
+    if not root.is_dir() or root.name.lower().startswith("stuffthingmaps"):
         return None
     images, left = 0, _ENTRIES
     example = ""

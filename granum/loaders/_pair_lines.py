@@ -13,8 +13,9 @@ import pyarrow as pa
 from granum.errors import FormatError
 from granum.loaders._csv import CsvFile, first_record
 from granum.loaders.base import Intake
+from granum.schema.findings import Findings, OnError
 
-__all__ = ["COLUMNS", "MANIFESTS", "Lines", "columns_of", "lines_of", "manifest_of"]
+__all__ = ["COLUMNS", "MANIFESTS", "Lines", "columns_of", "csv_lines", "lines_of", "manifest_of"]
 
 MANIFESTS = ("pairs.jsonl", "pairs.csv")
 
@@ -40,11 +41,11 @@ class Lines:
 
     Attributes:
         table: of ``COLUMNS``.
-        line: gives the line in the file, from 1, of a row of it.
+        numbers: of the lines in the file, from 1; None where ``csv_lines`` finds them.
     """
 
     table: pa.Table
-    line: Callable[[int], int]
+    numbers: list[int] | None = None
 
 
 def manifest_of(root: Path) -> Path | None:
@@ -119,9 +120,8 @@ def _csv_lines(
     intake: Intake,
 ) -> Iterator[Lines]:
     source = CsvFile(path, name)
-    types = {theirs: COLUMNS[ours] for ours, theirs in names.items()}
+    types = _types(source.header, names)
     further = [n for n in source.header if n not in used]
-    types |= dict.fromkeys(further, _TEXT)
     for block in source.blocks(types, intake):
         count = block.table.num_rows
         made = {ours: block.table[theirs] for ours, theirs in names.items()}
@@ -133,7 +133,26 @@ def _csv_lines(
             made["attributes"] = pa.array(
                 [json.dumps(t, ensure_ascii=False) if t else None for t in texts], _TEXT
             )
-        yield Lines(_full(made, count, roles), block.line)
+        yield Lines(_full(made, count, roles))
+
+
+def _types(header: Sequence[str], names: Mapping[str, str]) -> dict[str, pa.DataType]:
+    return {**dict.fromkeys(header, _TEXT), **{t: COLUMNS[o] for o, t in names.items()}}
+
+
+def csv_lines(path: Path, name: str, rows: Sequence[int], on_error: OnError) -> list[int]:
+    """The lines of rows of a CSV file, given in ascending order; reads it once more.
+
+    ``on_error`` is that of the first reading, so that the same rows are left out.
+    """
+    source, found = CsvFile(path, name), list[int]()
+    names, _ = _names(source.header)
+    before = 0
+    for block in source.blocks(_types(source.header, names), Intake(Findings(on_error))):
+        after = before + block.table.num_rows
+        found += [block.line(r - before) for r in rows if before <= r < after]
+        before = after
+    return found
 
 
 def _objects(
@@ -167,7 +186,7 @@ def _json_lines(
     def gathered() -> Lines:
         made: dict[str, Any] = {n: pa.array(v, COLUMNS[n]) for n, v in values.items()}
         made["attributes"] = pa.array(texts, _TEXT)
-        lines = Lines(_full(made, len(numbers), roles), list(numbers).__getitem__)
+        lines = Lines(_full(made, len(numbers), roles), list(numbers))
         for listed in (*values.values(), texts, numbers):
             listed.clear()
         return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 from granum.errors import FormatError
 from granum.loaders._hf_samples import Keys
 from granum.loaders._notes import Notes
-from granum.loaders._pair_lines import COLUMNS, Lines, columns_of, lines_of
+from granum.loaders._pair_lines import COLUMNS, Lines, columns_of, csv_lines, lines_of
 from granum.loaders.base import Intake
 from granum.schema import rows, tables
 from granum.store.builder import Incoming
@@ -46,6 +47,7 @@ class Reading:
         self.path, self.name, self.intake = path, name, intake
         self.notes, self.same = notes, same_label
         self._blocks: list[Lines] = []
+        self._numbers_of: list[int] = []
 
     def read(self) -> Incoming:
         """All samples and their annotations."""
@@ -65,23 +67,24 @@ class Reading:
 
     def locate(self, one: rows.Annotation, key: str) -> tuple[str, str]:
         """File and line of an annotation."""
-        return self.name, f"line {self._line(one.ordinal[0])}" if one.ordinal else key
+        return self.name, f"line {self._lines(one.ordinal)[0]}" if one.ordinal else key
 
-    def _line(self, row: int) -> int:
-        for block in self._blocks:
-            if row < block.table.num_rows:
-                return block.line(row)
-            row -= block.table.num_rows
-        return 0
+    def _lines(self, wanted: list[int]) -> list[int]:
+        """The lines of rows, given in ascending order."""
+        if any(b.numbers is None for b in self._blocks):
+            return csv_lines(self.path, self.name, wanted, self.intake.findings.on_error)
+        if not self._numbers_of:
+            self._numbers_of = [n for b in self._blocks for n in b.numbers or ()]
+        return [self._numbers_of[row] for row in wanted]
 
-    def _fault(self, code: str, where: Bools, say: Any) -> None:
-        """Report lines, as many as are kept as examples; they are left out where it is an error."""
+    def _fault(self, code: str, where: Bools, say: Callable[[int], str]) -> None:
+        """Report lines; those beyond the limit of examples are only counted."""
         findings = self.intake.findings
-        at = np.flatnonzero(where & self.good)
-        shown = max(0, findings.limit - findings.counts[code])
-        for row in at[:shown].tolist():
-            self.intake.fault(code, self.name, f"line {self._line(row)}", say(row))
-        findings.counts[code] += max(0, len(at) - shown)
+        at = np.flatnonzero(where & self.good).tolist()
+        shown = at[: max(0, findings.limit - findings.counts[code])]
+        for row, line in zip(shown, self._lines(shown) if shown else (), strict=True):
+            self.intake.fault(code, self.name, f"line {line}", say(row))
+        findings.counts[code] += len(at) - len(shown)
 
     def _texts(self, name: str) -> pa.Array:
         return self.table[name].combine_chunks()
@@ -119,15 +122,14 @@ class Reading:
         bad = np.array([not self._inside(p) for p in names] + [False], bool)
         for side in (0, 1):
             where = bad[codes[side]]
-            self._fault(
-                "bad-value", where, lambda r, s=side: f"{paths[s][r]} is no path below the folder"
-            )
+            text = paths[side]
+            self._fault("bad-value", where, lambda r, t=text: f"{t[r]} is no path below the folder")  # type: ignore[misc]
             self.good &= ~where
         if self.notes is not None:
             return self._noted(names, codes)
         flat = codes.T.ravel()
         flat = np.where(np.repeat(self.good, 2), flat, -1)
-        used, first = np.unique(flat[::1], return_index=True)
+        used, first = np.unique(flat, return_index=True)
         used, first = used[used >= 0], first[used >= 0]
         used = used[np.argsort(first, kind="stable")]
         place = np.full(len(names) + 1, -1)
@@ -162,6 +164,7 @@ class Reading:
     def _agreed(self, names: list[str], at: list[Ints], count: int) -> list[str | None]:
         """What lines say of each sample: the first; another one is reported."""
         values: list[str | None] = [None] * count
+        others: dict[int, str] = {}
         for side, name in enumerate(names):
             encoded = self._texts(name).dictionary_encode()
             codes = np.asarray(encoded.indices.fill_null(-1), np.int64)
@@ -175,8 +178,10 @@ class Reading:
                     values[sample] = texts[code]
                 elif values[sample] != texts[code]:
                     message = f"{name} of an image is {texts[code]!r}, before {values[sample]!r}"
-                    place = f"line {self._line(int(told[first[i]]))}"
-                    self.intake.fault("conflicting-records", self.name, place, message)
+                    others[int(told[first[i]])] = message
+        where = np.zeros(self.table.num_rows, bool)
+        where[list(others)] = True
+        self._fault("conflicting-records", where, others.__getitem__)
         return values
 
     # ------------------------------------------------------------------ pairs

@@ -46,17 +46,9 @@ _ANNOTATION_FOLDERS = frozenset(
         *("gt_bbox", "bounding_box_train", "bounding_box_test", "bbox_train"),
         *("label1", "label2", "label_bin", "im1_label", "im2_label", "imgs_1_rect"),
         *("infrared", "lwir"),
-        *(
-            "stuffthingmaps_trainval2017",
-            "bbox_test",
-            "trainannot",
-            "valannot",
-            "testannot",
-            "image_2",
-            "label_2",
-            "velodyne",
-        ),
+        *("bbox_test", "trainannot", "valannot", "testannot", "image_2", "label_2", "velodyne"),
         *("img1", "image_02", "label_02", "instance", "instances_txt"),
+        "stuffthingmaps_trainval2017",
     }
 )
 """Folders, in lower case, that belong to formats of their own: a tree with one is left to them."""

@@ -96,7 +96,9 @@ def _mask(entry: dict[str, Any]) -> rows.Annotation:
         KeyError, TypeError, ValueError, AttributeError: a value that is absent or none.
     """
     segmentation = entry["segmentation"]
-    height, width = segmentation["size"]
+    height, width = (int(number({"size": v}, "size")) for v in segmentation["size"])
+    if not (0 < height < 2**31 and 0 < width < 2**31):
+        raise ValueError(f"the size is {segmentation['size']}")
     counts = segmentation["counts"].encode("ascii")
     geometry.rle_counts(counts)
     box = entry["bbox"]
@@ -105,7 +107,7 @@ def _mask(entry: dict[str, Any]) -> rows.Annotation:
     return rows.Annotation(
         "object",
         bbox=(x, y, w, h),
-        rle=rows.Rle((int(height), int(width)), counts),
+        rle=rows.Rle((height, width), counts),
         area=number(entry, "area") if "area" in entry else None,
         score=number(entry, "predicted_iou") if "predicted_iou" in entry else None,
         attributes={k: v for k, v in entry.items() if k not in left} or None,

@@ -79,11 +79,11 @@ def make_plan(dataset: Dataset, keeps: Collection[str]) -> Plan:
     plan = Plan(dataset)
     plan.products = any(product_of(s) is not None for s in _samples(dataset, keeps))
     places = _Places(categories, plan.products)
-    for sample in _samples(dataset, keeps):
+    for i, sample in enumerate(_samples(dataset, keeps)):
         labels = (a for a in sample.annotations if a.kind == "label" and a.category is not None)
         label = next(labels, None)
         objects = [a for a in sample.annotations if a.kind == "object" and a.category is not None]
-        _measure(plan, dataset, sample, objects)
+        _measure(plan, i, sample, objects)
         size = plan.sizes.get(sample.key)
         masks = [(a, m) for a in objects if (m := mask_of(a, size, plan.map_root)) is not None]
         plain = len(masks) == 1 and label is not None and masks[0][0].category == label.category
@@ -95,8 +95,8 @@ def make_plan(dataset: Dataset, keeps: Collection[str]) -> Plan:
         plan.paths.append(path)
         if label is not None:
             plan.files[label.annotation_id] = ""
-        for i, (one, _) in enumerate(masks):
-            name = f"{truth}{SUFFIX}.png" if plain else f"{truth}/{i:03d}.png"
+        for n, (one, _) in enumerate(masks):
+            name = f"{truth}{SUFFIX}.png" if plain else f"{truth}/{n:03d}.png"
             plan.files[one.annotation_id] = name
             if not plain:
                 plan.apart.add(one.annotation_id)
@@ -112,9 +112,7 @@ def _samples(dataset: Dataset, keeps: Collection[str]) -> Iterator[rows.Sample]:
     return sample_rows(dataset.map_batches(change))
 
 
-def _measure(
-    plan: Plan, dataset: Dataset, sample: rows.Sample, objects: list[rows.Annotation]
-) -> None:
+def _measure(plan: Plan, row: int, sample: rows.Sample, objects: list[rows.Annotation]) -> None:
     """Note the size of a sample that has RLE, which say it, or polygons, which need it."""
     drawn = [a for a in objects if a.polygons is not None or a.rle is not None]
     if not drawn:
@@ -123,8 +121,7 @@ def _measure(
     if None in size and all(a.rle is not None for a in drawn):
         size = drawn[0].rle.size[::-1] if drawn[0].rle is not None else size
     elif None in size:
-        keys = dataset.samples(["key"])["key"].to_pylist()
-        found = with_sizes(dataset.select([keys.index(sample.key)]))
+        found = with_sizes(plan.dataset.select([row]))
         size = tuple(found.samples([n])[n][0].as_py() for n in ("width", "height"))
     plan.sizes[sample.key] = size
 

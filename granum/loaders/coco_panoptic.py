@@ -84,7 +84,7 @@ class CocoPanoptic(Format):
             root: the file or folder.
             intake: findings and tables.
             masks: the folder of the PNGs, where it is not named like the JSON file.
-            check_masks: open every PNG and compare sizes, ids and areas with the JSON.
+            check_masks: open every PNG and compare sizes, ids, areas and boxes with the JSON.
         """
         yield from read_panoptic(root, intake, masks, check_masks)
 

@@ -52,13 +52,12 @@ class Block:
 
 
 def first_record(path: Path) -> list[str]:
-    """The fields of the first record; empty where there is none or it is no text."""
+    """The fields of the first record; empty where there is none."""
     with path.open("rb") as file:
-        head = file.read(_HEAD)
+        text = file.read(_HEAD).decode("utf-8-sig", "replace")
     try:
-        text = head.decode("utf-8-sig", "ignore" if len(head) == _HEAD else "strict")
         return next(csv.reader(io.StringIO(text, newline="")), [])
-    except (UnicodeDecodeError, csv.Error):
+    except csv.Error:
         return []
 
 

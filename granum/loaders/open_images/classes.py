@@ -76,8 +76,11 @@ class Classes:
         values = column.unify_dictionaries().combine_chunks()
         if isinstance(values, pa.ChunkedArray):  # of no chunks
             return np.empty(0, np.int64)
-        named = [self.row(n, space, file) for n in values.dictionary.to_pylist()]
-        return np.array([*named, -1], np.int64)[np.asarray(values.indices.fill_null(-1))]
+        codes = np.asarray(values.indices.fill_null(-1), np.int64)
+        table = np.full(len(values.dictionary) + 1, -1)
+        for code in np.unique(codes[codes >= 0]).tolist():  # others are of rows left out
+            table[code] = self.row(values.dictionary[code].as_py(), space, file)
+        return table[codes]
 
     def report(self) -> None:
         """Say how many classes have no name."""

@@ -31,7 +31,7 @@ SOURCES = {n: f"col.open_images.{n}" for n in ("map", "rle", "polygons")}
 """Columns in which a projected batch carries what the writer draws; polygons in pixels."""
 
 _BOX_ID = re.compile("[0-9a-f]{8}")
-_IMAGE_ID = re.compile("[0-9a-f]{16}")
+_PLAIN = re.compile("[0-9A-Za-z]+")
 OFFICIAL = ("train", "validation", "test")
 
 
@@ -108,9 +108,8 @@ class Masks:
             image, token = plan.ids[sample], plan.tokens[sample]
             folder = f"masks/{token}/" if token in OFFICIAL else "masks/"
             name = plan.classes[category].replace("/", "")
-            official = _IMAGE_ID.fullmatch(image) and _BOX_ID.fullmatch(str(source))
-            if not (official and name.isalnum()):
-                source = f"{number:08x}"
+            if not (_BOX_ID.fullmatch(str(source)) and _PLAIN.fullmatch(image + name)):
+                source = f"{number:08x}"  # which no other has
             path = f"{folder}{_clean(image)}_{_clean(name)}_{source}.png"
             if path in taken:
                 source = f"{number:08x}"

@@ -42,6 +42,7 @@ class Plan:
         as_label: which categories can be the class of something.
         as_attribute: which can be what something "is".
         scores: boxes have scores.
+        clicked: tokens of which boxes have clicks.
         columns: per kind of file, the attributes that it has beyond the official columns.
         types: names of the types of attributes, of ``samples`` and ``annotations``.
     """
@@ -50,6 +51,7 @@ class Plan:
         self._name_images(dataset)
         self._name_classes(dataset)
         self.scores = False
+        self.clicked: set[str] = set()
         self.columns: dict[str, list[str]] = {k: [] for k in KINDS}
         self.types: dict[str, dict[str, str]] = {"samples": {}, "annotations": {}}
         for part in dataset.parts:
@@ -125,16 +127,17 @@ class Plan:
             for role, where in roles.items():
                 if (here & where).any():
                     self._take(role, "annotations", name, kind)
+            if name in CLICKS:
+                at = annotations.filter(pa.array(here & roles["boxes"]))["sample"]
+                self.clicked |= {self.tokens[i] for i in at.drop_null().unique().to_pylist()}
 
     def _take(self, kind: str, table: str, name: str, type_: str) -> None:
-        if name in _KNOWN and name not in ATTRIBUTES[kind]:
-            return
         if kind == "boxes" and name in ATTRIBUTES["masks"]:
+            self.types[table].setdefault(name, type_)  # files of masks have it
+        elif name not in _KNOWN or name in ATTRIBUTES[kind]:
             self.types[table].setdefault(name, type_)
-            return  # files of masks have it
-        self.types[table].setdefault(name, type_)
-        if name not in self.columns[kind]:
-            self.columns[kind].append(name)
+            if name not in self.columns[kind]:
+                self.columns[kind].append(name)
 
     # ------------------------------------------------------------------ notes
 

@@ -81,10 +81,10 @@ class _Writer:
     def _file(self, kind: str, token: str = "train", header: list[str] | None = None) -> CsvWriter:
         if (kind, token) not in self._texts:
             file = self.opened.enter_context(self.out.open(f"{FOLDER}/{file_name(kind, token)}"))
-            self._texts[kind, token] = CsvWriter(file, header or self._header(kind))
+            self._texts[kind, token] = CsvWriter(file, header or self._header(kind, token))
         return self._texts[kind, token]
 
-    def _header(self, kind: str) -> list[str]:
+    def _header(self, kind: str, token: str = "train") -> list[str]:
         plain = "labels" if kind == "machine" else kind
         columns = {
             "images": IMAGES,
@@ -95,6 +95,8 @@ class _Writer:
             "points": POINTS,
         }[plain]
         more = [n for n in self.plan.columns.get(plain, []) if n not in columns]
+        if kind == "boxes" and token not in self.plan.clicked:
+            more = [n for n in more if n not in CLICKS]
         return [*columns, *more]
 
     # ------------------------------------------------------------------ images

@@ -67,6 +67,13 @@ LEAST: dict[str, tuple[Keeps, ...]] = {
         Keeps(("category", "text", "split"), ("label", "caption")),
         Keeps(("bbox", "category", "split")),
     ),
+    "kitti": (
+        Keeps(("bbox", "category", "score", "truncated", "occluded", "split")),
+        Keeps(("bbox", "ignore"), limits={"always": ["ignore"]}),
+    ),
+    "kitti_tracking": (
+        Keeps(("bbox", "category", TRACK, "score", "truncated", "occluded", "split", "group")),
+    ),
     "labelme": (
         Keeps(("bbox", "category", "split")),
         Keeps(("category", "polygons"), limits={"holes": False, "always": ["polygons"]}),
@@ -88,6 +95,9 @@ LEAST: dict[str, tuple[Keeps, ...]] = {
     ),
     "multisports": (
         Keeps(("bbox", *CLASSES, "annotations.track", "split", "group", "samples.attributes")),
+    ),
+    "multi_view": (
+        Keeps(("category", "group", "split", "time", "geo", "samples.attributes"), ("label",)),
     ),
     "mvtec": (
         Keeps(

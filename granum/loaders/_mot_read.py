@@ -17,7 +17,7 @@ from granum.loaders._mot_tree import Sequence, read_sequence, sequences_in, spli
 from granum.loaders._notes import Notes, take_tables
 from granum.loaders._number_rows import NumberRows, read_numbers
 from granum.loaders._paths import names_in
-from granum.loaders._sequences import track_arrays
+from granum.loaders._sequences import noted_tracks, track_arrays
 from granum.loaders.base import Intake
 from granum.loaders.coco.numbers import list_array
 from granum.schema import rows, tables
@@ -330,7 +330,7 @@ def read_noted(root: Path, notes: Notes, intake: Intake) -> Iterator[Incoming]:
             (
                 str(s["file"]),
                 str(s["folder"]),
-                _known(s["tracks"]),
+                noted_tracks(s["tracks"]),
             )
             for s in more["sequences"]
         ]
@@ -372,14 +372,6 @@ def read_noted(root: Path, notes: Notes, intake: Intake) -> Iterator[Incoming]:
             pa.array(np.argsort(np.asarray(table["sample"]), kind="stable"))
         )
     yield Incoming(rows.samples_to_table(samples), layers)
-
-
-def _known(listed: Any) -> dict[int, tuple[int, str | None]]:
-    """Track and source id of each id in a file."""
-    out = {int(i): (int(t), None if x is None else str(x)) for i, t, x in listed}
-    if any(not 0 <= t < 2**62 for t, _ in out.values()):
-        raise ValueError("a track number out of range")
-    return out
 
 
 def _frames(notes: Notes) -> dict[str, dict[int, int]]:

@@ -15,7 +15,14 @@ import pyarrow.compute as pc
 
 from granum.loaders._mot_read import CLASSES, WORLD
 from granum.loaders._notes import write_notes
-from granum.loaders._sequences import Sequences, sequences_of
+from granum.loaders._sequences import (
+    Sequences,
+    Tracks,
+    boxed,
+    sequences_of,
+    track_notes,
+    tracks_of,
+)
 from granum.loaders._units import in_pixels
 from granum.schema import geometry, rows
 from granum.schema.attributes import PREFIX, attribute_dicts
@@ -27,8 +34,6 @@ from granum.store.parts import Batch
 __all__ = ["image_paths", "project", "write_mot"]
 
 Ints = npt.NDArray[np.int64]
-Tracks = dict[tuple[int, int], tuple[int, str | None]]
-
 NOTED = {"split", "group", "time", "geo", "attributes"}
 _COLUMNS = ("annotation_id", "sample", "kind", "bbox", "track", "track_source_id")
 _LAYOUT = {
@@ -64,60 +69,17 @@ def plan_of(dataset: Dataset, layout: str) -> Plan:
     sequences = sequences_of(dataset, 1)
     stated: set[str] = set()
     unsaid = False  # a row that does not say whether it is ignored
-    pieces = []
     for batch in dataset.iter_batches():
-        table = _written(batch.annotations)
+        table = boxed(batch.annotations)
         for name in ("category", "ignore", "visibility"):
             values = column(table, name)
             if values.null_count < len(values):
                 stated.add(name)
         unsaid |= column(table, "ignore").null_count > 0
-        sample = np.asarray(table["sample"], np.int64)
-        pieces.append(
-            pa.table(
-                {
-                    "of": sequences.of[sample],
-                    "track": column(table, "track"),
-                    "source": column(table, "track_source_id"),
-                }
-            )
-        )
     # Files say of every row whether it is ignored: where one does not say, 1 means that.
     unstated = {"category", "visibility"} - stated | ({"ignore"} if unsaid else set())
-    tracks, mixed = _tracks(pa.concat_tables(pieces) if pieces else None, layout)
+    tracks, mixed = ({}, False) if layout == "det" else tracks_of(dataset, sequences)
     return Plan(sequences, frozenset(unstated), tracks, mixed)
-
-
-def _written(table: pa.Table) -> pa.Table:
-    """Objects with a box on a sample."""
-    fits = pc.and_(pc.equal(column(table, "kind").cast(pa.string()), "object"), True)
-    fits = pc.and_(pc.fill_null(fits, False), column(table, "sample").is_valid())
-    fits = pc.and_(fits, column(table, "bbox").is_valid())
-    return table if pc.all(fits, min_count=0).as_py() else table.filter(fits)
-
-
-def _tracks(table: pa.Table | None, layout: str) -> tuple[Tracks, bool]:
-    if table is None or layout == "det":
-        return {}, False
-    table = table.filter(pc.fill_null(pc.greater_equal(table["track"], 0), False))
-    every = pc.CountOptions(mode="all")
-    found = pa.TableGroupBy(table, ["of", "track"], use_threads=False).aggregate(
-        [("source", "count_distinct", every), ("source", "min")]
-    )
-    out: Tracks = {}
-    by_sequence: dict[int, list[tuple[int, str | None]]] = {}
-    mixed = False
-    for row in found.to_pylist():
-        same = row["source_count_distinct"] == 1
-        mixed |= not same
-        own = row["source_min"] if same else None
-        by_sequence.setdefault(row["of"], []).append((row["track"], own))
-    for sequence, members in by_sequence.items():
-        given = [s for _, s in members if s is not None and re.fullmatch(r"0|[1-9]\d{0,14}", s)]
-        own_ids = len(set(given)) == len(members)
-        for i, (track, source_id) in enumerate(sorted(members, key=lambda m: m[0]), 1):
-            out[sequence, track] = (int(source_id or 0) if own_ids else i, source_id)
-    return out, mixed
 
 
 # ---------------------------------------------------------------------- what comes back
@@ -127,7 +89,7 @@ def project(batch: Batch, dataset: Dataset, layout: str, one_based: bool) -> Bat
     """What the texts give back of a batch."""
     plan = plan_of(dataset, layout)
     batch = in_pixels(batch, dataset)
-    table = _written(batch.annotations)
+    table = boxed(batch.annotations)
     world = None if layout == "gt" else _world(table)
     table = table.select([n for n in (*_COLUMNS, *_LAYOUT[layout]) if n in table.column_names])
     if one_based:
@@ -145,7 +107,7 @@ def project(batch: Batch, dataset: Dataset, layout: str, one_based: bool) -> Bat
             n
             for n in batch.samples.column_names
             if n in ("source_id", "origins", "ordinal", "channels", "depth", "orientation")
-            or n in ("shape", "extra")
+            or n == "shape"
         ],
     )
     return Batch(samples, table, batch.start)
@@ -263,16 +225,14 @@ def write_mot(dataset: Dataset, out: Out, layout: str, one_based: bool) -> None:
             out.text(f"{found.folders[number]}/gt/labels.txt", labels)
     if file:
         _write_info(dataset, out, found)
-    by_sequence: dict[int, list[Any]] = {}
-    for (sequence, track), (id_, source) in plan.tracks.items():
-        by_sequence.setdefault(sequence, []).append([id_, track, source])
+    listed = track_notes(plan.tracks)
     more = {
         "layout": layout,
         "one_based": one_based,
         "unstated": sorted(plan.unstated),
         "classes": numbers,
         "sequences": [
-            {"file": names[i], "folder": f, "tracks": by_sequence.get(i, [])}
+            {"file": names[i], "folder": f, "tracks": listed.get(i, [])}
             for i, f in enumerate(found.folders)
         ],
     }

@@ -139,6 +139,7 @@ _OBJECTS: dict[str, Make] = {
     "angle 0": one(thing(angle=0.0)),
     "polyline": one(thing(bbox=None, polyline=[1.0, 2.0, 3.5, 4.0, 9.0, 1.0])),
     "box3d": one(thing(box3d=tuple(float(i) for i in range(9)))),
+    "box3d turned once": one(thing(box3d=(1.0, 2.0, 9.0, 4.0, 1.5, 2.0, 0.0, -0.5, 0.0))),
 }
 
 _COLUMNS: dict[str, Make] = {

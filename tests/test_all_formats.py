@@ -93,11 +93,11 @@ LEAST: dict[str, tuple[Keeps, ...]] = {
         Keeps(("bbox", "score"), options={"layout": "det"}),
         Keeps(("bbox", "score", TRACK, "group"), options={"layout": "results"}),
     ),
-    "multisports": (
-        Keeps(("bbox", *CLASSES, "annotations.track", "split", "group", "samples.attributes")),
-    ),
     "multi_view": (
         Keeps(("category", "group", "split", "time", "geo", "samples.attributes"), ("label",)),
+    ),
+    "multisports": (
+        Keeps(("bbox", *CLASSES, "annotations.track", "split", "group", "samples.attributes")),
     ),
     "mvtec": (
         Keeps(

@@ -42,12 +42,14 @@ class Block:
 
     Attributes:
         table: the columns asked for that the file has.
-        first: number of the first row in the file, from 0; faulty rows are not counted.
+        first: how many rows there were in the blocks before.
+        numbers: of each row in the file, from 0; faulty rows that were left out count.
         line: gives the line, from 1, of a row of ``table``.
     """
 
     table: pa.Table
     first: int
+    numbers: Ints
     line: Callable[[int], int]
 
 
@@ -122,7 +124,7 @@ class CsvFile:
         ):
             data = _Data(m, self._start)
             cuts = data.cuts(self.size)
-            first = 0
+            first = given = 0
             with ThreadPoolExecutor(1, thread_name_prefix="granum-csv") as pool:
                 cut = next(cuts, None)
                 parsing = None if cut is None else pool.submit(self._parse, data, cut, wanted)
@@ -131,12 +133,14 @@ class CsvFile:
                     if cut is not None:
                         parsing = pool.submit(self._parse, data, cut, wanted)
                     if table is None:
-                        block = self._one_by_one(data, now, wanted, intake, first)
+                        block, count = self._one_by_one(data, now, wanted, intake, first, given)
                     else:
-                        block = Block(table, first, _line_finder(data, now))
+                        count = table.num_rows
+                        numbers = np.arange(first, first + count)
+                        block = Block(table, given, numbers, _line_finder(data, now))
                     if block.table.num_rows:
                         yield block
-                    first += block.table.num_rows
+                    first, given = first + count, given + block.table.num_rows
                     del block, table
 
     def _parse(self, data: _Data, cut: _Cut, wanted: Types) -> pa.Table | None:
@@ -168,15 +172,23 @@ class CsvFile:
         return None if faulty else table
 
     def _one_by_one(
-        self, data: _Data, cut: _Cut, wanted: Types, intake: Intake, first: int
-    ) -> Block:
-        """A block row by row, so that each fault has its line."""
+        self,
+        data: _Data,
+        cut: _Cut,
+        wanted: Types,
+        intake: Intake,
+        first: int,
+        given: int,
+    ) -> tuple[Block, int]:
+        """A block row by row, so that each fault has its line; and how many records it has."""
         text = bytes(data.buffer(cut)).decode("utf-8", "surrogateescape")
         reader = csv.reader(io.StringIO(text, newline=""))
         before, seen = data.lines_before(cut.begin), 0
         at = {n: self.header.index(n) for n in wanted}
         values: dict[str, list[Any]] = {n: [] for n in wanted}
         lines: list[int] = []
+        numbers: list[int] = []
+        count = 0
         while True:
             try:
                 row = next(reader, None)
@@ -190,10 +202,13 @@ class CsvFile:
             found = self._record(row, at, wanted, line, intake) if row else None
             if found is not None:
                 lines.append(line)
+                numbers.append(first + count)
                 for name, value in zip(wanted, found, strict=True):
                     values[name].append(value)
+            count += bool(row)
         columns = {n: _array(values[n], t) for n, t in wanted.items()}
-        return Block(pa.table(columns), first, lines.__getitem__)
+        at = np.array(numbers, np.int64)
+        return Block(pa.table(columns), given, at, lines.__getitem__), count
 
     def _record(
         self, row: list[str], at: Mapping[str, int], wanted: Types, line: int, intake: Intake

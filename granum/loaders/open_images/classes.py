@@ -143,7 +143,7 @@ class Classes:
             pairs = zip(*(block.table[n].to_pylist() for n in asked), strict=True)
             for i, (name, shown) in enumerate(pairs):
                 # A header of other words than those known.
-                strange = i == block.first == 0 and not titled and not str(name).startswith("/")
+                strange = block.numbers[i] == 0 and not titled and not str(name).startswith("/")
                 if strange and block.table.num_rows > 1:
                     second = str(block.table[asked[0]][1].as_py())
                     if second.startswith("/"):

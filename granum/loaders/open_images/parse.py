@@ -92,10 +92,8 @@ class Parser:
             file: where the block is from.
             block: with the columns of the file's kind.
         """
-        table = block.table.append_column(
-            "ordinal", pa.array(block.first + np.arange(block.table.num_rows))
-        )
-        block = Block(table, block.first, block.line)
+        table = block.table.append_column("ordinal", pa.array(block.numbers))
+        block = Block(table, block.first, block.numbers, block.line)
         name = "ImageId" if file.kind == "points" else "ImageID"
         lacking = self._lacking(table, [name])
         block = self._without(file, block, lacking, "missing-image-id", lambda i: "no image id")
@@ -116,7 +114,7 @@ class Parser:
             if attribute != "ordinal":
                 made[f"attr.{attribute}"] = kept.table[attribute]
         if kept.table.num_rows < len(rows):
-            rows = rows[np.isin(_ordinals(block), _ordinals(kept), assume_unique=True)]
+            rows = rows[np.isin(block.numbers, kept.numbers, assume_unique=True)]
         return rows, pa.table({"sample": pa.array(rows), **made})
 
     def _splits(self, table: pa.Table, split: int, file: File) -> int | Ints:
@@ -223,7 +221,8 @@ class Parser:
         self._fault(file, block, wrong, "bad-value", say)
         mended = pa.array(np.where(wrong, -1, values), pa.int8())
         at = block.table.column_names.index(name)
-        return Block(block.table.set_column(at, name, mended), block.first, block.line)
+        table = block.table.set_column(at, name, mended)
+        return Block(table, block.first, block.numbers, block.line)
 
     def _named(self, file: File, table: pa.Table) -> dict[str, Any]:
         """Class and source by number."""
@@ -322,13 +321,10 @@ class Parser:
         return block
 
 
-def _ordinals(block: Block) -> Ints:
-    return np.asarray(block.table["ordinal"], np.int64)
-
-
 def _taken(block: Block, keep: Mask) -> Block:
     """Some rows of a block."""
     if keep.all():
         return block
     at, line = np.flatnonzero(keep), block.line
-    return Block(block.table.filter(pa.array(keep)), block.first, lambda i: line(int(at[i])))
+    table = block.table.filter(pa.array(keep))
+    return Block(table, block.first, block.numbers[at], lambda i: line(int(at[i])))

@@ -125,6 +125,8 @@ class Csv(RowFormat):
             except (OSError, ValueError):
                 continue
             columns = Columns.of(header)
+            if path.name == "views.csv" and {"path", "object"} <= {*header}:
+                continue  # views of objects
             if columns.image and (columns.label or columns.box or _flags(path, columns)):
                 return f"{path.name}: a header with {columns.image.strip()!r} and classes or boxes"
         return None

@@ -21,7 +21,8 @@ What differs:
 * XL names neither sizes nor classes: the 133 classes are known, sizes unknown. An image that L has
   already is left out of XL and reported, as the authors' merging does.
 * Rows of Hugging Face hold the masks themselves, which become RLE. Their only split is called
-  ``train``, of the validation set too, so none is taken from there: ``split`` names it.
+  ``train``, of the validation set too, so none is taken from there: ``split_name``
+  says it.
 * Files merged for COCONut-val keep their ids: two images of one id are findings.
 * ``extract_bbox.py`` writes ``x1, y1, x2, y2`` where it says ``bbox``, and the converter to
   instances boxes that lack a pixel of width and height. ``boxes`` reads the former's files;
@@ -85,7 +86,7 @@ class Coconut(Format):
         check_masks: bool = False,
         boxes: str | None = None,
         bbox_format: BoxForm = "xywh",
-        split: str | None = None,
+        split_name: str | None = None,
     ) -> Iterator[Incoming]:
         """Read a file or folder; see the module.
 
@@ -97,7 +98,7 @@ class Coconut(Format):
             boxes: a file that ``extract_bbox.py`` wrote: its corners become the segments' boxes.
             bbox_format: what ``bbox`` of segments holds: ``xywh``, corners (``xyxy``), or
                 ``short``, where width and height lack one pixel.
-            split: of rows of Hugging Face and of XL.
+            split_name: the split of rows of Hugging Face and of XL.
 
         Raises:
             FormatError: there is nothing to read.
@@ -108,7 +109,7 @@ class Coconut(Format):
         found = None
         if files := row_files(root):
             intake.map_root = root if root.is_dir() else root.parent
-            rows_ = RowReader(files, intake, split)
+            rows_ = RowReader(files, intake, split_name)
             rows_.box = bbox_format
             yield from rows_.read(check_masks)
             return
@@ -121,4 +122,4 @@ class Coconut(Format):
         if folder is not None:
             intake.map_root = intake.map_root or root
             taken = set() if found is None else found.pngs()
-            yield from XlReader(root, folder, intake, split, taken).read(check_masks, bbox_format)
+            yield from XlReader(root, folder, intake, split_name, taken).read(check_masks, bbox_format)

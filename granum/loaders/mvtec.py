@@ -30,7 +30,7 @@ ramps of grey and have the threshold 127 unless another one is given.
 VisA's masks hold the number of the type, so that one mask is several objects; the types of a photo
 are those of ``image_anno.csv``. Where one is in no table, the mask is one object. Of MVTec 3D-AD
 the photo has the role ``rgb``, the points ``xyz`` (a TIFF of three floats a pixel), in one group;
-learn and evaluate with ``--where "role = 'rgb'"``.
+take the photos alone to learn from: ``granum convert … --where "role == 'rgb'"``.
 
 Written: the tree of MVTec AD. One mask of the photo's own type is ``NAME_mask.png``, others are
 written as MVTec LOCO has them. A photo without a label lies in the folder of its split, one without

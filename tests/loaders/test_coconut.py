@@ -223,7 +223,7 @@ def test_the_split_of_rows_is_not_their_files(tmp_path: Path) -> None:
     """All are called ``train``, the validation set too."""
     root = rows_of(tmp_path / "rows", small(tmp_path / "small"))
     assert {s.row.split for s in read(root)[0]} == {None}
-    assert {s.row.split for s in read(root, split="val")[0]} == {"val"}
+    assert {s.row.split for s in read(root, split_name="val")[0]} == {"val"}
 
 
 def test_large_names_pngs_in_two_ways(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from granum.errors import FormatError
 from granum.loaders._csv import CsvFile, first_record
@@ -31,8 +32,10 @@ COLUMNS: dict[str, pa.DataType] = {
 }
 """What a line may say, by type; ``attributes`` is an object of JSON."""
 
-_SHARED = ("x", "y", "width", "height", "size")
 _AT_ONCE = 65_536
+_LOOKED_AT = 1000
+
+Names = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -59,38 +62,53 @@ def manifest_of(root: Path) -> Path | None:
 
 
 def columns_of(path: Path) -> list[str]:
-    """Names of the columns by the first line; empty where it has none. Never raises."""
+    """Names of the columns: the header, or the keys of the first object; empty where there is
+    none. Never raises."""
     try:
         if path.suffix == ".csv":
             return first_record(path)
         with path.open("rb") as file:
-            found = json.loads(file.readline(1 << 20))
-        return list(found) if isinstance(found, dict) else []
-    except (OSError, ValueError, RecursionError):
-        return []
+            for _ in range(_LOOKED_AT):
+                line = file.readline(1 << 20)
+                found = _object(line)
+                if found or not line:
+                    return list(found or ())
+    except OSError:
+        pass
+    return []
 
 
-def _names(header: Sequence[str]) -> tuple[dict[str, str], tuple[str, str] | None]:
-    """For each of our columns that of the file which it is taken from, and the roles where columns
-    are called by them.
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _names(header: Sequence[str]) -> tuple[Names, tuple[str, str] | None]:
+    """For each of our columns those that it is taken from, of which the first that is there counts;
+    and the roles where columns are called by them.
 
     Raises:
         ValueError: there are no paths.
     """
-    own = {n: n for n in COLUMNS if n in header}
-    if "path1" in own:
-        return own, None
+    own: dict[str, tuple[str, ...]] = {n: (n,) for n in COLUMNS}
     roles = [n.removesuffix("_path") for n in header if n.endswith("_path") and n != "_path"]
-    if len(roles) != 2:
+    if "path1" not in header and len(roles) != 2:
         raise ValueError("neither path1 and path2, nor two columns ROLE_path")
-    for side, role in enumerate(roles, 1):
-        own[f"path{side}"] = f"{role}_path"
-        for name in _SHARED[:4]:
-            size = (f"{role}_size", "size") if name in ("width", "height") else ()
-            found = [n for n in (f"{role}_{name}", name, *size) if n in header]
-            if found:
-                own[f"{name}{side}"] = found[0]
-    return own, (roles[0], roles[1])
+    for side in (1, 2):
+        at, role = str(side), "" if "path1" in header else f"{roles[side - 1]}_"
+
+        def of(name: str, role: str = role, at: str = at) -> str:
+            return role + name if role else name + at
+
+        own[f"path{side}"] = (of("path"),)
+        for name in ("x", "y"):
+            own[f"{name}{side}"] = (of(name), name)
+        for name in ("width", "height"):
+            own[f"{name}{side}"] = (of(name), of("size"), name, "size")
+    return own, None if "path1" in header else (roles[0], roles[1])
 
 
 def lines_of(path: Path, name: str, intake: Intake) -> Iterator[Lines]:
@@ -104,7 +122,7 @@ def lines_of(path: Path, name: str, intake: Intake) -> Iterator[Lines]:
         names, roles = _names(header)
     except ValueError as error:
         raise FormatError(name, str(error), "line 1") from error
-    used = {*names.values()}
+    used = {n for listed in names.values() for n in listed}
     if path.suffix == ".csv":
         yield from _csv_lines(path, name, names, roles, used, intake)
     else:
@@ -114,7 +132,7 @@ def lines_of(path: Path, name: str, intake: Intake) -> Iterator[Lines]:
 def _csv_lines(
     path: Path,
     name: str,
-    names: Mapping[str, str],
+    names: Names,
     roles: tuple[str, str] | None,
     used: set[str],
     intake: Intake,
@@ -124,7 +142,11 @@ def _csv_lines(
     further = [n for n in source.header if n not in used]
     for block in source.blocks(types, intake):
         count = block.table.num_rows
-        made = {ours: block.table[theirs] for ours, theirs in names.items()}
+        made = {}
+        for ours, listed in names.items():
+            there = [block.table[n] for n in listed if n in source.header]
+            if there:
+                made[ours] = pc.coalesce(*there)
         if "attributes" in made:
             made["attributes"] = _objects(made["attributes"], name, block.line, intake)
         elif further:
@@ -136,8 +158,9 @@ def _csv_lines(
         yield Lines(_full(made, count, roles))
 
 
-def _types(header: Sequence[str], names: Mapping[str, str]) -> dict[str, pa.DataType]:
-    return {**dict.fromkeys(header, _TEXT), **{t: COLUMNS[o] for o, t in names.items()}}
+def _types(header: Sequence[str], names: Names) -> dict[str, pa.DataType]:
+    known = {theirs: COLUMNS[ours] for ours, listed in names.items() for theirs in listed}
+    return {n: known.get(n, _TEXT) for n in header}
 
 
 def csv_lines(path: Path, name: str, rows: Sequence[int], on_error: OnError) -> list[int]:
@@ -174,7 +197,7 @@ def _objects(
 def _json_lines(
     path: Path,
     name: str,
-    names: Mapping[str, str],
+    names: Names,
     roles: tuple[str, str] | None,
     used: set[str],
     intake: Intake,
@@ -195,12 +218,15 @@ def _json_lines(
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
-            record = _record(line, names, name, number, intake)
+            record = _object(line)
             if record is None:
+                intake.fault("bad-value", name, f"line {number}", "no object of JSON")
                 continue
-            for ours, theirs in names.items():
-                if ours != "attributes":
-                    values[ours].append(record.get(theirs))
+            found = _record(record, names, name, number, intake)
+            if found is None:
+                continue
+            for ours in values:
+                values[ours].append(found.get(ours))
             texts.append(_attributes(record, used))
             numbers.append(number)
             if len(numbers) >= _AT_ONCE:
@@ -209,34 +235,27 @@ def _json_lines(
 
 
 def _record(
-    line: bytes, names: Mapping[str, str], name: str, number: int, intake: Intake
+    line: Mapping[str, Any], names: Names, name: str, number: int, intake: Intake
 ) -> dict[str, Any] | None:
-    """A line as an object whose values are of their types; None where it is none."""
-    place = f"line {number}"
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        intake.fault("bad-value", name, place, f"no JSON: {error}")
-        return None
-    if not isinstance(found, dict):
-        intake.fault("bad-value", name, place, "no object")
-        return None
-    for ours, theirs in names.items():
-        value = found.get(theirs)
-        if value is None or ours == "attributes":
+    """Our columns of a line, each of its type; None where one is not."""
+    found: dict[str, Any] = {}
+    for ours, listed in names.items():
+        theirs = next((n for n in listed if line.get(n) is not None), None)
+        if theirs is None or ours == "attributes":
             continue
+        value = line[theirs]
         if COLUMNS[ours] == _TEXT:
             # Labels and ids are often numbers; 1 and "1" mean the same here.
             good = isinstance(value, str) or type(value) in (int, bool)
-            found[theirs] = value if isinstance(value, str) else json.dumps(value)
+            found[ours] = value if isinstance(value, str) else json.dumps(value)
         else:
             good = type(value) in (int, float) and abs(value) < 2**63
-            found[theirs] = float(value) if good else None
+            found[ours] = float(value) if good else None
         if not good:
-            intake.fault("bad-value", name, place, f"{theirs} is {value!r}")
+            intake.fault("bad-value", name, f"line {number}", f"{theirs} is {value!r}")
             if intake.on_error != "fix":
                 return None
-            found[theirs] = None
+            found[ours] = None
     return found
 
 

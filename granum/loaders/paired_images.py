@@ -3,15 +3,15 @@
 VL-CMIM has no public layout; this manifest is ours, for any such data. ``pairs.jsonl`` or
 ``pairs.csv`` in a folder, or such a file by itself; a line is a pair::
 
-    {"visible_path": "v/1.png", "infrared_path": "i/1.png", "split": "train", "x": null}
+    {"visible_path": "v/1.png", "infrared_path": "i/1.png", "split": "train"}
     {"visible_path": "v/1.png", "infrared_path": "i/1.png", "x": 8, "y": 4, "size": 64, …}
 
     visible_path,infrared_path,visible_x,visible_y,infrared_x,infrared_y,size,label
 
-Columns (of JSON lines those that the first line has): two ``ROLE_path`` (or ``path1``, ``path2``
-with ``role1``, ``role2``); ``x``, ``y``, ``width``, ``height`` or ``size`` of the patch, for both,
-or of each (``visible_x``, ``x1``…); ``label``, ``score``, ``split``, ``id``; all else becomes
-attributes. A line without second path is one image or patch with a class.
+Columns: two ``ROLE_path``, as the first line has them (or ``path1``, ``path2`` with ``role1``,
+``role2``); ``x``, ``y``, ``width``, ``height`` or ``size`` of the patch, for both, or of each
+(``visible_x``, ``x1``…); ``label``, ``score``, ``split``, ``id``; all else becomes attributes. A
+line without second path is one image or patch with a class.
 
 Read as: an image is a sample, whatever lines name it. A line without coordinates makes its images a
 group of kind ``pair``, and its label one of that group; a line of patches does so, too, where its
@@ -162,7 +162,5 @@ class PairedImages(RowFormat):
                 columns = {n: pa.array([x.get(n) for x in lines], t) for n, t in COLUMNS.items()}
                 CsvWriter(file, list(COLUMNS)).write(columns)
             else:
-                for i, line in enumerate(lines):
-                    # The first line has all keys: readers take the columns from it.
-                    full = {**dict.fromkeys(COLUMNS), **line} if i == 0 else line
-                    file.write(json.dumps(full, ensure_ascii=False).encode() + b"\n")
+                for line in lines:
+                    file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")

@@ -142,7 +142,7 @@ def _sniff(root: Path) -> str | None:
     for folder in islice(sequences_in(root, 50), 3):
         for name in ("gt/gt.txt", "det/det.txt"):
             line = first_line(root / folder / name)
-            if len(words := split_line(line)) >= 6 and _numbers(words):
+            if len(words := split_line(line)) >= 7 and _numbers(words):
                 return f"{folder}/{name}: frame, id, box"
         if (root / folder / "seqinfo.ini").is_file() and not (root / folder / "gt").is_dir():
             return f"{folder}/seqinfo.ini"
@@ -154,6 +154,6 @@ def _sniff(root: Path) -> str | None:
 
 def _numbers(words: list[bytes]) -> bool:
     try:
-        return all(float(w) == float(w) for w in words[:6])
+        return all(float(w) == float(w) for w in words[:7])
     except ValueError:
         return False

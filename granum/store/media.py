@@ -96,7 +96,11 @@ def image_sizes(
 
 
 def read_values(label_map: LabelMap, root: str | None) -> npt.NDArray[np.int64]:
-    """The values of a label image, shape (height, width), decoded by its encoding."""
+    """The values of a label image, shape (height, width), decoded by its encoding.
+
+    Raises:
+        FormatError: it is absent, or does not decode.
+    """
     from granum.schema.rows import Media
 
     source: Path | bytes
@@ -105,14 +109,18 @@ def read_values(label_map: LabelMap, root: str | None) -> npt.NDArray[np.int64]:
     else:
         source = media_path(Media(label_map.path), root)
     with open_image(source) as image:
-        if label_map.encoding in ("rgb24", "ade"):
-            rgb = np.asarray(image.convert("RGB"), np.int64)
-            if label_map.encoding == "rgb24":
-                return rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
-            return rgb[..., 0] // 10 * 256 + rgb[..., 1]
-        if label_map.encoding == "nonzero" and image.mode in ("RGB", "RGBA"):
-            return np.asarray(image.convert("RGB"), np.int64).max(axis=-1)  # any colour but black
-        pixels = np.asarray(image)
+        try:
+            if label_map.encoding in ("rgb24", "ade"):
+                rgb = np.asarray(image.convert("RGB"), np.int64)
+            else:
+                pixels = np.asarray(image)
+        except (OSError, ValueError, SyntaxError) as error:
+            name = label_map.path or "embedded image"
+            raise FormatError(name, f"does not decode: {error}") from error
+    if label_map.encoding == "rgb24":
+        return rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
+    if label_map.encoding == "ade":
+        return rgb[..., 0] // 10 * 256 + rgb[..., 1]
     if pixels.ndim == 3:
         pixels = pixels[..., 0]
     return pixels.astype(np.int64)

@@ -207,8 +207,8 @@ class CsvFile:
                     values[name].append(value)
             count += bool(row)
         columns = {n: _array(values[n], t) for n, t in wanted.items()}
-        at = np.array(numbers, np.int64)
-        return Block(pa.table(columns), given, at, lines.__getitem__), count
+        counted = np.array(numbers, np.int64)
+        return Block(pa.table(columns), given, counted, lines.__getitem__), count
 
     def _record(
         self, row: list[str], at: Mapping[str, int], wanted: Types, line: int, intake: Intake

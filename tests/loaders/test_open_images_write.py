@@ -173,9 +173,9 @@ def test_pixels_become_fractions(tmp_path: Path) -> None:
     assert text[2] == "sub/a,,dog,1,0.05,1,0,1,-1,-1,-1,-1,-1"
     listed = (folder / "image_ids_and_rotation.csv").read_text().split("\n")
     assert listed[0].endswith(",Rotation,Width,Height")
-    assert listed[1] == "sub/a,,,,,,,,,,,,20,10"
+    assert listed[1] == "sub/a,train,,,,,,,,,,,20,10"  # tools want a split they know
     again = read(tmp_path / "out")
-    assert again.samples()["key"].to_pylist() == ["sub/a.png"]
+    assert again.samples(["key", "split"]).to_pylist() == [{"key": "sub/a.png", "split": None}]
     assert again.samples(["width", "height"]).to_pylist() == [{"width": 20, "height": 10}]
 
 

@@ -42,17 +42,19 @@ class Notes:
     Attributes:
         suffix: what keys of samples have beyond their ImageID.
         keys: by ImageID, keys that are something else.
+        subsets: what ``Subset`` says, and the split that is meant.
         folders: splits, and what the folder of each one's images is called.
         files: by ImageID, images that lie elsewhere than their id says.
         ids: how the files call each of ``categories``.
         categories: all classes, those of other label spaces than objects too.
-        scores: ``Confidence`` of boxes is a score, also where it is 1.
+        scores: ``Confidence`` of boxes is a score also where it is 1.
         samples: types of the attributes of samples.
         annotations: types of the attributes of annotations.
     """
 
     suffix: str = ""
     keys: dict[str, str] = field(default_factory=dict)
+    subsets: dict[str, str | None] = field(default_factory=dict)
     folders: list[tuple[str | None, str]] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     ids: list[str] = field(default_factory=list)
@@ -127,6 +129,9 @@ def read_notes(path: Path) -> Notes | None:
         require(texts(known.get(name, {})), name)
     for name in ("samples", "annotations"):
         require({*known.get(name, {}).values()} <= TYPES.keys(), name)
+    subsets = known.get("subsets", {})
+    require(isinstance(subsets, dict), "subsets")
+    require(texts({k: v for k, v in subsets.items() if v is not None}), "subsets")
     ids, listed = known.get("ids", []), known.get("categories", [])
     require(isinstance(ids, list) and all(isinstance(i, str) for i in ids), "ids")
     require(isinstance(listed, list) and all(isinstance(c, dict) for c in listed), "categories")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,6 +75,7 @@ class Parser:
         codes: numbers sources and splits.
         scores: a ``Confidence`` of 1 of a box is a score; otherwise it says nothing, as all
             official boxes have it.
+        subsets: what ``Subset`` says, and the split that is meant.
     """
 
     intake: Intake
@@ -82,6 +83,7 @@ class Parser:
     classes: Classes
     codes: Codes
     scores: bool = False
+    subsets: Mapping[str, str | None] = field(default_factory=dict)
     unlisted: dict[str, int] = field(default_factory=dict)
     _seen: dict[str, Mask] = field(default_factory=dict)
 
@@ -120,7 +122,16 @@ class Parser:
     def _splits(self, table: pa.Table, split: int, file: File) -> int | Ints:
         if file.kind != "images" or "Subset" not in table.column_names:
             return split
-        return self.codes.numbers(table["Subset"])
+        numbers = self.codes.numbers(table["Subset"])
+        if not self.subsets:
+            return numbers
+        to = np.arange(len(self.codes.texts) + 1)
+        to[-1] = -1
+        for number, text in enumerate(list(self.codes.texts)):
+            if text in self.subsets:
+                meant = self.subsets[text]
+                to[number] = -1 if meant is None else self.codes.number(meant)
+        return to[numbers]
 
     # ------------------------------------------------------------------ faults
 

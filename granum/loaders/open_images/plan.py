@@ -41,7 +41,8 @@ class Plan:
         classes: what files call each category.
         as_label: which categories can be the class of something.
         as_attribute: which can be what something "is".
-        scores: boxes have scores.
+        scores: a box has a score of 1, which otherwise means that nothing is said.
+        subsets: what ``Subset`` says, for splits that other tools would not know.
         clicked: tokens of which boxes have clicks.
         columns: per kind of file, the attributes that it has beyond the official columns.
         types: names of the types of attributes, of ``samples`` and ``annotations``.
@@ -68,6 +69,8 @@ class Plan:
         splits = table["split"].cast(pa.string()).to_pylist()
         paths = pc.struct_field(table["media"].combine_chunks(), "path").to_pylist()
         self.splits: dict[str | None, str] = {s: token_of(s) for s in dict.fromkeys(splits)}
+        official = {"train", "validation", "test"} - {*self.splits}
+        self.subsets = {t: s for s, t in self.splits.items() if t in official}
         self.tokens = [self.splits[s] for s in splits]
         self.ids: list[str] = []
         self.files: list[str] = []
@@ -121,7 +124,8 @@ class Plan:
             return
         roles = roles_of(annotations)
         if "score" in annotations.column_names:
-            self.scores |= bool((roles["boxes"] & _valid(annotations, "score")).any())
+            certain = pc.fill_null(pc.equal(annotations["score"], 1.0), False)
+            self.scores |= bool((roles["boxes"] & np.asarray(certain)).any())
         for name, kind in found:
             here = _valid(annotations, f"attr.{name}")
             for role, where in roles.items():
@@ -146,6 +150,7 @@ class Plan:
         return Notes(
             suffix=self.suffix,
             keys=self.keys,
+            subsets=self.subsets,
             folders=list(self.splits.items()),
             files=self.odd_files,
             ids=self.classes,

@@ -51,7 +51,7 @@ def read_tree(root: Path, intake: Intake, decimal: str, at_hand: bool) -> Iterat
     intake.media_root, intake.map_root = images.root, tree.root
     intake.locate = lambda a, key: _place(a, key, intake)
     ids, codes = Ids(), Codes()
-    parser = Parser(intake, ids, classes, codes, notes.scores)
+    parser = Parser(intake, ids, classes, codes, notes.scores, notes.subsets)
     if at_hand:
         _list_images(images, ids, codes)
     with tempfile.TemporaryDirectory(prefix="granum-open-images-") as folder:

@@ -110,12 +110,22 @@ class _Writer:
             samples, n = batch.samples, batch.samples.num_rows
             ids = self.plan.ids[batch.start : batch.start + n]
             columns: dict[str, Any] = {"ImageID": pa.array(ids, pa.string())}
-            columns["Subset"] = column(samples, "split").cast(pa.string())
+            columns["Subset"] = self._subsets(column(samples, "split").cast(pa.string()))
             for name in ("width", "height"):
                 if name in samples.column_names:
                     columns[name.title()] = samples[name]
             columns |= _attributes(samples, header)
             file.write(columns)
+
+    def _subsets(self, splits: pa.ChunkedArray) -> Any:
+        """Splits as other tools know them."""
+        for told, meant in self.plan.subsets.items():
+            if meant is None:
+                splits = splits.fill_null(told)
+            else:
+                same = pc.fill_null(pc.equal(splits, meant), False)
+                splits = pc.if_else(same, told, splits)
+        return splits
 
     # ------------------------------------------------------------------ annotations
 
@@ -169,7 +179,7 @@ class _Writer:
             "ImageID": table["col.id"],
             "Source": column(table, "source"),
             "LabelName": self._classes(table),
-            "Confidence": score if self.plan.scores else pa.array(np.ones(len(score))),
+            "Confidence": score if self.plan.scores else score.fill_null(1.0),
             **_corners(table),
         }
         for name, source in FLAGS.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -41,9 +42,8 @@ class Boxes:
         boxes: shape (rows, 4): x, y, width, height as fractions; NaN where there is none.
         category: of each row; -1 where there is none.
         last: the eighth field, text: a person or a score.
-        row: the number of each row among those that could be parsed.
-        lines: the lines of some rows, by that number; of all others it is one more than the
-            number, where ``whole``: nothing was left out before.
+        row: the number of each row in the file, from 0.
+        path: of the file.
     """
 
     name: str
@@ -54,8 +54,7 @@ class Boxes:
     category: Ints
     last: pa.Array
     row: Ints
-    lines: dict[int, int]
-    whole: bool
+    path: Path
 
     def __len__(self) -> int:
         return len(self.video)
@@ -74,10 +73,7 @@ class Boxes:
 
     def place(self, row: int) -> str:
         """Where a row is in the file."""
-        number = int(self.row[row])
-        if number in self.lines:
-            return f"line {self.lines[number]}"
-        return f"line {number + 1}" if self.whole else f"row {number + 1} of those that are read"
+        return f"line {_record_lines(self.path)[self.row[row]]}"
 
     def scored(self) -> bool:
         """Whether the last field holds scores: persons are whole numbers."""
@@ -104,13 +100,10 @@ def read_boxes(path: Path, name: str, intake: Intake, category_of: dict[int, int
     names = ["video", "stamp", *_CORNERS, "action", "last"][: fields or 2]
     types = {n: pa.float64() for n in _CORNERS} | {"action": pa.int64()}
     types |= {n: pa.string() for n in ("video", "stamp", "last")}
-    before = len(intake.findings.items)
-    pieces, lines = [], dict[int, int]()
+    pieces, numbers = [], [np.empty(0, np.int64)]
     for block in CsvFile(path, name, names).blocks(types, intake):
         pieces.append(block.table)
-        # Lines can be told while the file is open: those that a fault may be about.
-        for row in np.flatnonzero(_odd(block.table))[:1000].tolist():
-            lines[block.first + row] = block.line(row)
+        numbers.append(block.numbers)
     table = pa.concat_tables(pieces) if pieces else pa.table({})
     n = table.num_rows
 
@@ -128,9 +121,8 @@ def read_boxes(path: Path, name: str, intake: Intake, category_of: dict[int, int
         np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]]),
         action,
         text("last"),
-        np.arange(n),
-        lines,
-        len(intake.findings.items) == before,
+        np.concatenate(numbers),
+        path,
     )
     return _checked(found, stated, intake, category_of)
 
@@ -149,13 +141,16 @@ def _numbers_of(table: pa.Table) -> tuple[Floats, Ints, npt.NDArray[np.bool_]]:
     return corners, action, stated
 
 
-def _odd(table: pa.Table) -> npt.NDArray[np.bool_]:
-    """Rows that are not an ordinary box of an action."""
-    corners, _, stated = _numbers_of(table)
-    low, high = corners[:, :2], corners[:, 2:]
-    with np.errstate(invalid="ignore"):
-        usual = ((low >= 0) & (high > low) & (high <= 1)).all(axis=1)
-    return np.asarray(~(stated.all(axis=1) & usual))
+@lru_cache(maxsize=2)
+def _record_lines(path: Path) -> Ints:
+    """The line of each record of a file, blank lines apart; looked for where there is a fault."""
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+    outside = np.cumsum(data == ord('"')) % 2 == 0
+    newline = data == ord("\n")
+    begins = np.append(0, np.flatnonzero(newline & outside) + 1)
+    begins = begins[begins < len(data)]
+    begins = begins[~np.isin(data[begins], (ord("\n"), ord("\r")))]
+    return np.asarray(np.cumsum(newline)[begins - 1] * (begins > 0) + 1, np.int64)
 
 
 def _checked(

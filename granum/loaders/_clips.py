@@ -20,8 +20,9 @@ from granum.schema.findings import Findings
 from granum.schema.tables import column
 from granum.store.builder import MemoryBuilder
 from granum.store.dataset import Dataset
+from granum.store.parts import Batch, Part
 
-__all__ = ["Clips", "clips_of", "noted_clips", "told_by_files"]
+__all__ = ["Clips", "clips_of", "group_facts", "held", "noted_clips", "told_by_files"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -88,6 +89,21 @@ def _clips(keys: Iterable[str], group: Ints, order: Ints, first: int) -> Clips:
             members = np.sort(sorter[begin:end])
             number[members] = np.arange(first, first + len(members))
     return Clips([*names, loose], video, number)
+
+
+def held(dataset: Dataset) -> Dataset:
+    """``dataset`` with its parts computed once and kept: writers go over them several times."""
+
+    def part(batch: Batch) -> Part:
+        return Part(
+            batch.start,
+            batch.samples.num_rows,
+            lambda: batch.samples,
+            lambda _: batch.annotations,
+        )
+
+    parts = [part(b) for b in dataset.iter_batches()]
+    return Dataset(parts, dataset.categories, dataset.groups, dataset.sources, dataset.meta)
 
 
 _ELSEWHERE = ("origins", "ordinal", "shape")

@@ -51,7 +51,7 @@ from granum.loaders._ava_read import (
     row_table,
 )
 from granum.loaders._ava_write import FOLDER, PersonPlan, file_names, frame_stamps, write_files
-from granum.loaders._clips import noted_clips, told_by_files
+from granum.loaders._clips import held, noted_clips, told_by_files
 from granum.loaders._csv import first_record
 from granum.loaders._image_tree import is_image
 from granum.loaders._notes import Notes, read_notes, take_tables, write_notes
@@ -167,6 +167,7 @@ class Ava(Format):
             out: where to.
             scores: write scores in the place of persons, as results have them.
         """
+        dataset = held(dataset)
         plan = self._plan(dataset, scores)
         write_files(dataset, out, plan)
         if not plan.plain or not told_by_files(self, out.root, dataset):

@@ -42,7 +42,7 @@ import numpy as np
 import pyarrow as pa
 
 from granum.errors import FormatError
-from granum.loaders._clips import Clips, clips_of, noted_clips, told_by_files
+from granum.loaders._clips import Clips, clips_of, held, noted_clips, told_by_files
 from granum.loaders._notes import Notes, category_names, read_notes, take_tables, write_notes
 from granum.loaders._paths import unique_paths
 from granum.loaders._pickles import load_pickle
@@ -162,6 +162,7 @@ class MultiSports(Format):
 
     def write(self, dataset: Dataset, out: Out) -> None:
         """Write the pickle, and notes where it does not say all."""
+        dataset = held(dataset)
         clips, plan = self._plan(dataset)
         content = _content(dataset, clips, plan)
         with out.open(FILE) as file:
@@ -285,8 +286,12 @@ def _content(dataset: Dataset, clips: Clips, plan: TubePlan) -> dict[str, Any]:
     samples = dataset.samples(["split", "width", "height"])
     used = len(clips.names) if (clips.video == len(groups)).any() else len(groups)
     names = clips.names[:used]
-    split = column(samples, "split").to_pylist()
-    sizes = list(zip(*(column(samples, n).to_pylist() for n in ("height", "width")), strict=True))
+    known = column(samples, "split").cast(pa.string()).combine_chunks().dictionary_encode()
+    split = np.asarray(known.indices.fill_null(-1), np.int64)
+    named = [*known.dictionary.to_pylist(), None]
+    height, width = (
+        np.asarray(column(samples, n).fill_null(-1), np.int64) for n in ("height", "width")
+    )
     lists: dict[str, list[str]] = {s: [] for s in _SPLITS}
     nframes: dict[str, int] = {}
     resolution: dict[str, tuple[int, int]] = {}
@@ -294,16 +299,17 @@ def _content(dataset: Dataset, clips: Clips, plan: TubePlan) -> dict[str, Any]:
     begin = np.searchsorted(clips.video[members], np.arange(used + 1))
     for video, name in enumerate(names):
         group = groups[video] if video < len(groups) else rows.Group(name)
-        own = members[begin[video] : begin[video + 1]].tolist()
-        stated = {split[i] for i in own} or {(group.attributes or {}).get("split")}
+        own = members[begin[video] : begin[video + 1]]
+        stated = {named[c] for c in np.unique(split[own]).tolist()}
+        stated = stated or {(group.attributes or {}).get("split")}
         if len(stated) == 1 and (one := next(iter(stated))) in lists:
             lists[one].append(name)
         last = int(clips.number[own].max(initial=0))
         nframes[name] = last if group.frames is None else group.frames
         size = (group.height, group.width)
-        if None in size and own:
-            size = sizes[own[0]]
-        if size[0] is not None and size[1] is not None:
+        if None in size and len(own):
+            size = (int(height[own[0]]), int(width[own[0]]))
+        if size[0] is not None and size[1] is not None and min(size[0], size[1]) >= 0:
             resolution[name] = (size[0], size[1])
     tubes: dict[str, dict[int, list[Any]]] = {name: {} for name in names}
     for video, label, array in zip(

@@ -269,7 +269,7 @@ def _csv_rows(path: Path, name: str, intake: Intake) -> Iterator[_Row]:
         none: list[Any] = [None] * block.table.num_rows
         values = [columns.get(n, none) for n in (*_COLUMNS, "label", "split")]
         for i, (own, start, end, label, split) in enumerate(zip(*values, strict=True)):
-            place = f"row {block.first + i + 1}"
+            place = f"row {block.numbers[i] + 1}"
             if own is None or not _fits(start) or not _fits(end):
                 message = f"no id, or no seconds: {own}, {start}, {end}"
                 intake.fault("bad-value", name, f"line {block.line(i)}", message)

@@ -243,9 +243,11 @@ def test_the_fixture() -> None:
     ],
 )
 def test_a_faulty_row_is_told_with_its_line(tmp_path: Path, line: str, code: str) -> None:
-    rows = TRAIN + line + "\n" + TRAIN.replace("-5KQ", "XXXX")
+    # A name of two lines and a blank line come before.
+    start = '"two\nlines",0902,0.1,0.2,0.3,0.4,12,1\n\n'
+    rows = start + TRAIN[TRAIN.index("\n") + 1 :] + line + "\n" + TRAIN.replace("-5KQ", "XXXX")
     found, faults = findings(tree(tmp_path, ava_train_v2__2__csv=rows))
-    assert faults == [(code, "ava_train_v2.2.csv", "line 5")]
+    assert faults == [(code, "ava_train_v2.2.csv", "line 7")]
     assert found.num_annotations == 9
 
 

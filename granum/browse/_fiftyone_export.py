@@ -25,7 +25,12 @@ from granum.browse._fiftyone_samples import (
     sample_documents,
     shown,
 )
-from granum.browse._fiftyone_schema import declare, describe, save_group_view
+from granum.browse._fiftyone_schema import (
+    declare,
+    describe,
+    save_flat_view,
+    save_group_view,
+)
 from granum.browse._fiftyone_whole import ROOM, WholeMaps
 from granum.schema.losses import LossReport
 from granum.schema.tables import column
@@ -163,6 +168,7 @@ class Sender:
             for document in documents:
                 document["_dataset_id"] = target._doc.id
             target._sample_collection.insert_many(documents)
+        self._span(target)
         store = self.dataset.meta.store
         facts = {
             "store": None if store is None else str(store.path),
@@ -171,6 +177,7 @@ class Sender:
         }
         kept = describe(self.package, target, self.plan, self.dataset, facts, self.maps.coloured)
         save_group_view(self.package, target, self.dataset)
+        save_flat_view(target, self.plan)
         self.account.groups(self.dataset.groups, self.groups)
         self.account.categories(self.dataset.categories, kept)
         self.account.note(self.maps.notes)
@@ -179,6 +186,15 @@ class Sender:
         )
         target.reload()
         return self.account.report
+
+    def _span(self, target: Any) -> None:
+        """Gives the heat maps of a field one range, so that equal numbers have equal colours."""
+        for plan in self.plan.layers:
+            for key, name in plan.fields.items():
+                span = self.maps.ranges.get((plan.layer, key))
+                if span is not None:
+                    there = {f"{name}.map": {"$exists": True}}
+                    target._sample_collection.update_many(there, {"$set": {f"{name}.range": span}})
 
     def _leave_out(self) -> Dataset:
         """The samples that FiftyOne can show; accounts for the others and for annotations of
@@ -211,7 +227,7 @@ class Sender:
         for plan, labels in zip(self.plan.layers, layers, strict=True):
             table = chunk.layers[plan.layer]
             at = chunk.places(plan.layer)
-            self.maps.fill(table, at, labels, room)
+            self.maps.fill(table, at, labels, room, plan.layer)
             place(documents, plan, labels, at)
             _note_sent(documents, table, labels, at)
             self.account.annotations(table, labels, plan, self.plan.polygons)

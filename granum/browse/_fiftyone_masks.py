@@ -18,12 +18,25 @@ from granum.schema import geometry
 from granum.schema.rows import LabelMap
 from granum.store.media import read_map, read_values
 
-__all__ = ["MaskReader", "Pixels", "Region", "Runs", "bounds", "packed", "unpacked", "window"]
+__all__ = [
+    "UNREADABLE",
+    "MaskReader",
+    "Pixels",
+    "Region",
+    "Runs",
+    "bounds",
+    "packed",
+    "unpacked",
+    "window",
+]
 
 Mask = npt.NDArray[np.bool_]
 Box = Sequence[float]
 
 _DENSE = 1 << 16
+
+UNREADABLE = (GranumError, OSError, ValueError, SyntaxError)
+"""What Pillow and the store raise of label images that are absent or damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +157,7 @@ class MaskReader:
             if cell.form == "union":
                 return self._union(cell.value)
             return self._of_map(LabelMap(**cell.value))
-        except GranumError as error:
+        except UNREADABLE as error:
             self.miss(str(error).partition("\n")[0])
             return None
 

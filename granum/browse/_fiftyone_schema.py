@@ -13,10 +13,13 @@ from granum.schema import rows, tables
 from granum.schema.tables import column
 from granum.store.dataset import Dataset
 
-__all__ = ["INFO", "declare", "describe", "save_group_view"]
+__all__ = ["FLAT", "INFO", "declare", "describe", "save_flat_view", "save_group_view"]
 
 INFO = "granum"
 """Where in the dataset's ``info`` we keep what from_fiftyone needs."""
+
+FLAT = "without trees"
+"""The saved view that the App opens with, where there is one."""
 
 _HIDDEN = frozenset({"absent", "captions", "polygons"})
 """Forms that the App shows when asked for only (outlines: where masks show the same)."""
@@ -142,13 +145,20 @@ def describe(
     ]
     active = package.core.odm.dataset.ActiveFields(exclude=False, paths=first)
     target.app_config.active_fields = active
+    if any(map(_is_tree, _first(plan))):  # masks upon masks: by field all would have one colour
+        target.app_config.color_scheme = package.ColorScheme(color_by="instance")
     target.save()
     return fits
 
 
+def _first(plan: Plan) -> list[LayerPlan]:
+    """The layers that the App shows at first: those of mask trees only where there are no others,
+    for their hundreds of nested masks would hide everything else."""
+    filled = [p for p in plan.layers if p.fields]
+    return [p for p in filled if not _is_tree(p)] or filled
+
+
 def _is_tree(layer: LayerPlan) -> bool:
-    """Whether it holds mask trees, whose hundreds of nested masks hide everything else: the App
-    shows them when asked for only, where there is anything else."""
     return any(v.source == "granularity" for v in layer.values.get("detections", ()))
 
 
@@ -184,3 +194,13 @@ def save_group_view(package: Any, target: Any, dataset: Dataset) -> None:
     ordered = "order" in target.get_field_schema()
     view = target.exists("group").group_by("group", order_by="order" if ordered else None)
     target.save_view("groups", view, description="pairs and videos of granum, grouped")
+
+
+def save_flat_view(target: Any, plan: Plan) -> None:
+    """A saved view without the layers of mask trees, where there are others: FiftyOne sends all
+    labels of a sample to the App, also hidden ones, and trees have hundreds (about 0.4 s a sample).
+    """
+    trees = [f for p in plan.layers if p not in _first(plan) for f in p.fields.values()]
+    if trees:
+        view = target.exclude_fields(trees)
+        target.save_view(FLAT, view, description=f"all but {', '.join(trees)} of granum")

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from granum.browse._fields import field_numbers
 from granum.browse._fiftyone_labels import Labels
-from granum.browse._fiftyone_masks import packed
+from granum.browse._fiftyone_masks import UNREADABLE, packed
 from granum.browse._fiftyone_samples import Embedded
 from granum.schema.rows import LabelMap, Media
 from granum.schema.tables import column
@@ -34,12 +34,18 @@ class WholeMaps:
     Args:
         root: folder that paths of label images are relative to.
         embedded: writes files.
+
+    Attributes:
+        notes: what is not shown, and why.
+        coloured: forms whose label images have colours for values.
+        ranges: of layer and form, the least and greatest number of its heat maps in documents.
     """
 
     def __init__(self, root: str | None, embedded: Embedded) -> None:
         self.root, self.embedded = root, embedded
         self.notes: list[str] = []
         self.coloured: set[str] = set()
+        self.ranges: dict[tuple[str, str], list[float]] = {}
 
     def fill(
         self,
@@ -47,6 +53,7 @@ class WholeMaps:
         at: npt.NDArray[np.int64],
         labels: Labels,
         room: npt.NDArray[np.int64],
+        layer: str,
     ) -> None:
         """Sets what map and heat labels show; those that cannot be shown are taken out.
 
@@ -55,6 +62,7 @@ class WholeMaps:
             at: for each row its sample.
             labels: made from them.
             room: for each sample how many bytes its document may still take.
+            layer: of the annotations.
         """
         for key in [k for k in labels.rows if k.startswith(("map:", "heat:"))]:
             rows, documents = labels.rows[key], labels.documents[key]
@@ -66,13 +74,19 @@ class WholeMaps:
                     self._note(key, "a sample shows the first of several")
                     continue
                 extra = column(table, "extra")[row].as_py()
-                shown = self._shown(key, LabelMap(**table["map"][row].as_py()), extra)
+                entry = LabelMap(**table["map"][row].as_py())
+                try:
+                    shown = self._shown(key, entry, extra, int(room[sample]))
+                except UNREADABLE as error:
+                    self._note(key, str(error).partition("\n")[0])
+                    continue
                 size = len(shown.get("map") or shown.get("mask") or b"")
                 if size > room[sample]:
                     self._note(key, "some are too large for a document; they need embed_root=DIR")
                 elif shown:
                     room[sample] -= size
                     documents[k].update(shown)
+                    self._widen((layer, key), shown.get("range"))
                     taken.add(sample)
                     kept.append(k)
             labels.rows[key] = rows[kept]
@@ -81,7 +95,12 @@ class WholeMaps:
     def _note(self, key: str, text: str) -> None:
         self.notes.append(f"{key.rstrip(':')}: {text}")
 
-    def _shown(self, key: str, entry: LabelMap, extra: str | None) -> dict[str, Any]:
+    def _widen(self, of: tuple[str, str], span: list[float] | None) -> None:
+        if span is not None:
+            low, high = self.ranges.get(of, span)
+            self.ranges[of] = [min(low, span[0]), max(high, span[1])]
+
+    def _shown(self, key: str, entry: LabelMap, extra: str | None, room: int) -> dict[str, Any]:
         """The values of a label that say its pixels; none where they cannot be shown."""
         heat = key.startswith("heat")
         path = "map_path" if heat else "mask_path"
@@ -97,14 +116,16 @@ class WholeMaps:
         if as_it_is and original is not None:
             return {path: str(original)}
         name = key.replace(":", "_")
+        if heat:  # numbers, which can be compared from sample to sample as those of a file cannot
+            known = None if extra is None else msgspec.json.decode(extra)
+            made = _heat(field_numbers(read_values(entry, self.root), known))
+            if len(made["map"]) <= room or self.embedded.root is None:
+                return made
         if as_it_is and self.embedded.root is not None:
             return {path: str(self.embedded.write(name, entry.bytes or b""))}
-        if as_it_is and pixels is not None and not heat:
+        if as_it_is and pixels is not None:
             return {"mask": packed(pixels)}
         values = read_values(entry, self.root)
-        if heat:
-            known = None if extra is None else msgspec.json.decode(extra)
-            return _heat(field_numbers(values, known))
         if values.size and (values.min() < 0 or values.max() > _HIGHEST):
             self._note(key, f"label images with values above {_HIGHEST} are not shown")
             return {}

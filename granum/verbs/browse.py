@@ -50,6 +50,9 @@ def browse(
 ) -> Browsing:
     """Put a dataset into FiftyOne and open it in the App.
 
+    Layers of mask trees are there, but the App opens with the saved view ``without trees``, where
+    there are other layers: it loads all labels of a sample, and trees have hundreds.
+
     Args:
         source: a dataset, or the path of a store or of a source of any format.
         name: of the dataset in FiftyOne.
@@ -59,7 +62,7 @@ def browse(
         remote: only serve the App (the default); without it FiftyOne opens a page or a notebook
             cell itself.
         layers: which layers (default: all).
-        columns: derived columns of samples to show.
+        columns: derived columns of samples to show (default: all that hold single values).
         polygons: ``masks``, ``polylines`` or ``both``.
         persistent: keep the dataset when FiftyOne's database stops.
         overwrite: replace a FiftyOne dataset of this name.
@@ -82,11 +85,20 @@ def browse(
     if not launch:
         return Browsing(made.dataset, made.report, None, None)
     from granum.browse._fiftyone_package import database
+    from granum.browse._fiftyone_schema import FLAT
 
+    view = made.dataset.load_saved_view(FLAT) if made.dataset.has_saved_view(FLAT) else None
     session = database().launch_app(
-        made.dataset, port=port, address=address or "127.0.0.1", remote=remote, auto=not remote
+        made.dataset,
+        view=view,
+        port=port,
+        address=address or "127.0.0.1",
+        remote=remote,
+        auto=not remote,
     )
     url = f"http://{address or '127.0.0.1'}:{port}/datasets/{made.dataset.slug}"
+    if view is not None:
+        url += f"?view={FLAT.replace(' ', '-')}"
     return Browsing(made.dataset, made.report, session, url)
 
 

@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from granum.annotate.storing import tree_rows
+from granum.annotate.tree import MaskTree
 from granum.schema import geometry
 from granum.schema.rows import Annotation, Category, Media, Rle, Sample
+from granum.store.additions import add_layer
 from granum.store.dataset import Dataset
 from tests.browse.browser import Browser, missing
 
@@ -37,6 +40,8 @@ _MIDDLE = """
 })
 """
 
+_COUNT = "document.querySelectorAll(`[data-cy='${arguments[0]}']`).length"
+
 _OPEN_FILTERS = """
 (arrow => arrow && arrow.dispatchEvent(new MouseEvent('click', {bubbles: true})))(
   document.querySelector('[data-cy="sidebar-field-arrow-enabled-truth"]'))
@@ -50,7 +55,8 @@ _LIST_CLASSES = """
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """Three plain images; the lower left of each is a masked box, with points and a label."""
+    """Three plain images; the lower left of each is a masked box, with points and a label; and a
+    layer of trees, each of them one region."""
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[24:44, 4:28] = True
     samples = []
@@ -63,7 +69,10 @@ def store(tmp_path: Path) -> Path:
         ]
         samples.append(sample)
     categories = [Category("aardvark"), Category("zebra"), Category("sunset", space="scene")]
-    Dataset.from_rows(samples, categories, media_root=tmp_path).save(tmp_path / "s.granum")
+    made = Dataset.from_rows(samples, categories, media_root=tmp_path)
+    whole = MaskTree.partition(np.zeros((HEIGHT, WIDTH), int), [-1])
+    trees = [tree_rows(whole, i, 7 + i) for i in range(3)]
+    add_layer(made.save(tmp_path / "s.granum"), "regions", trees, producer="by hand")
     return tmp_path / "s.granum"
 
 
@@ -100,6 +109,8 @@ def test_the_grid_shows_our_images_and_labels(app: str, tmp_path: Path) -> None:
     with Browser() as browser:
         browser.open(app)
         browser.wait(lambda b: "3 samples" in b.text())
+        boxes = [f"checkbox-{n}" for n in ("truth", "regions")]
+        browser.wait(lambda b: [b.evaluate(_COUNT, name) for name in boxes] == [1, 0])
         # Classifications are tags over each image; boxes and masks are painted.
         tag = "document.querySelectorAll('[data-cy=\"tag-truth_label_scene\"]').length"
         browser.wait(lambda b: b.evaluate(tag) == 3)

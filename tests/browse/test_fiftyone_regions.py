@@ -75,10 +75,18 @@ def test_nodes_are_the_union_of_their_leaves(fo: Any, store: Dataset) -> None:
         assert [round(d.granularity, 2) for d in sample.regions.detections][-1] == 1
     assert "regions_map" not in out.dataset.get_field_schema()
     assert out.report.lost_names() == {} and out.report.notes == []
-    # The App does not cover everything else with them, unless there is nothing else.
-    assert out.dataset.app_config.active_fields.paths == ["truth"]
+
+
+def test_trees_do_not_cover_everything_else(fo: Any, store: Dataset) -> None:
+    sent = to_fiftyone(store).dataset
+    assert sent.app_config.active_fields.paths == ["truth"]
+    view = sent.load_saved_view("without trees")  # which the App opens with
+    assert {"truth", "regions"} - set(view.get_field_schema()) == {"regions"}
+    assert from_fiftyone(view, store).layers == {}
     only = to_fiftyone(store, layers=["regions"]).dataset
     assert only.app_config.active_fields.paths == ["regions"]
+    assert only.app_config.color_scheme.color_by == "instance"
+    assert not only.has_saved_view("without trees")
 
 
 def test_nothing_done_gives_nothing_back(fo: Any, store: Dataset) -> None:
@@ -194,23 +202,60 @@ def test_large_numbers_of_labels_come_back_as_numbers(fo: Any, store: Dataset) -
     assert row.attributes == {"serial": TOP - 1, "count": 1}
 
 
-def test_embedded_maps_are_in_the_document(
+def heat(low: float, high: float) -> np.ndarray[Any, Any]:
+    return np.linspace(low, high, WIDTH * HEIGHT).reshape(HEIGHT, WIDTH)
+
+
+def fields(folder: Path, *maps: np.ndarray[Any, Any]) -> Dataset:
+    samples = []
+    for i, values in enumerate(maps):
+        data, extra = field_to_map(values)
+        Image.new("L", (WIDTH, HEIGHT)).save(folder / f"{i}.png")
+        row = Annotation("field", map=LabelMap(bytes=data), extra=extra, annotation_id=i + 1)
+        samples.append(Sample(f"{i}.png", Media(f"{i}.png"), WIDTH, HEIGHT, annotations=[row]))
+    return Dataset.from_rows(samples, media_root=folder)
+
+
+def test_embedded_heat_maps_are_in_the_document(fo: Any, tmp_path: Path) -> None:
+    first, second = heat(-1.5, 2.5), heat(0, 4)
+    first[0, 0] = np.nan
+    out = to_fiftyone(fields(tmp_path, first, second))
+    shown = [s.truth_heat for s in out.dataset]
+    np.testing.assert_allclose(shown[0].map.ravel()[1:], first.ravel()[1:], atol=1e-4)
+    np.testing.assert_allclose(shown[1].map, second, atol=1e-4)
+    assert shown[0].map[0, 0] == shown[0].map.min()
+    for one in shown:  # one range, so that samples can be compared
+        np.testing.assert_allclose(one.range, [first.ravel()[1], 4], atol=1e-4)
+    assert out.report.lost_names() == {}
+
+
+def test_what_is_too_large_for_a_document_needs_a_folder(
     fo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heat = np.linspace(-1.5, 2.5, WIDTH * HEIGHT).reshape(HEIGHT, WIDTH)
-    heat[0, 0] = np.nan
-    data, extra = field_to_map(heat)
-    Image.new("L", (WIDTH, HEIGHT)).save(tmp_path / "a.png")
-    row = Annotation("field", map=LabelMap(bytes=data), extra=extra, annotation_id=1)
-    sample = Sample("a.png", Media("a.png"), WIDTH, HEIGHT, annotations=[row])
-    dataset = Dataset.from_rows([sample], media_root=tmp_path)
-    out = to_fiftyone(dataset)
-    shown = out.dataset.first().truth_heat
-    np.testing.assert_allclose(shown.map.ravel()[1:], heat.ravel()[1:], atol=1e-4)
-    assert shown.map[0, 0] == shown.map.min()
-    np.testing.assert_allclose(shown.range, [heat.ravel()[1], 2.5], atol=1e-4)
-    assert out.report.lost_names() == {}
+    dataset = fields(tmp_path, heat(0, 1))
     monkeypatch.setattr(_fiftyone_export, "ROOM", 10)
-    small = to_fiftyone(dataset)
-    assert small.dataset.first().truth_heat is None and small.report.lost_names()
-    assert any("embed_root" in note for note in small.report.notes)
+    out = to_fiftyone(dataset)
+    assert out.dataset.first().truth_heat is None and out.report.lost_names()
+    assert any("embed_root" in note for note in out.report.notes)
+    folder = to_fiftyone(dataset, embed_root=tmp_path / "made").dataset
+    assert Path(folder.first().truth_heat.map_path).parent == tmp_path / "made"
+
+
+def test_label_images_that_cannot_be_read_are_said(fo: Any, tmp_path: Path) -> None:
+    Image.new("L", (WIDTH, HEIGHT)).save(tmp_path / "a.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:45])
+    rows = [
+        Annotation(map=LabelMap("gone.png", space="ground")),
+        Annotation("field", map=LabelMap("gone.png")),
+        Annotation(bbox=(1, 1, 4, 4), map=LabelMap("gone.png", value=1)),
+        Annotation(bbox=(1, 1, 4, 4), map=LabelMap("cut.png", value=1)),
+    ]
+    sample = Sample("a.png", Media("a.png"), WIDTH, HEIGHT, annotations=rows)
+    out = to_fiftyone(Dataset.from_rows([sample], media_root=tmp_path))
+    shown = out.dataset.first()
+    assert [d.mask for d in shown.truth.detections] == [None, None]
+    assert shown["truth_map_ground"] is None and shown["truth_heat"] is None
+    lost = {(r.kind, r.column): (r.kept, r.lost) for r in out.report.rows if r.lost}
+    assert lost["object", "map"] == (0, 3) and lost["field", "*"] == (0, 1)
+    assert len(out.report.notes) == 4
+    assert sum("gone.png: the file is absent" in note for note in out.report.notes) == 3

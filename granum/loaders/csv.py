@@ -127,6 +127,8 @@ class Csv(RowFormat):
             columns = Columns.of(header)
             if path.name == "views.csv" and {"path", "object"} <= {*header}:
                 continue  # views of objects
+            if "content_path" in header:
+                continue  # a list of videos
             if columns.image and (columns.label or columns.box or _flags(path, columns)):
                 return f"{path.name}: a header with {columns.image.strip()!r} and classes or boxes"
         return None

@@ -47,14 +47,24 @@ def expect(dataset: Dataset, name: str) -> list[dict[str, Any]]:
     known = totals()
     if name not in known:
         raise UnknownNameError("published dataset", name, known)
-    splits = column(dataset.samples(["split"]), "split").cast(pa.string()).to_pylist()
+    splits = column(dataset.samples(["split"]), "split").cast(pa.string()).unique().to_pylist()
+    held = {_plain(s) for s in splits if s is not None}
     out = []
     for entry in known[name]["counts"]:
         split = entry.get("split")
-        found = None if split is not None and split not in splits else _count(dataset, entry)
+        absent = split is not None and _plain(split) not in held
+        found = None if absent else _count(dataset, entry)
         off = None if found is None else abs(found - entry["count"])
         out.append({**entry, "found": found, "ok": off if off is None else off <= _slack(entry)})
     return out
+
+
+def _plain(split: str) -> str:
+    """The split that a name means: ``train2017`` and ``training`` are ``train``."""
+    name = split.lower().rstrip("0123456789_-")
+    return {"training": "train", "validation": "val", "valid": "val", "testing": "test"}.get(
+        name, name
+    )
 
 
 def _slack(entry: Mapping[str, Any]) -> int:
@@ -81,7 +91,7 @@ def _count(dataset: Dataset, entry: Mapping[str, Any]) -> int:
         chosen = np.ones(samples.num_rows, bool)
         if (split := entry.get("split")) is not None:
             values = column(samples, "split").cast(pa.string()).to_pylist()
-            chosen = np.array([v == split for v in values], bool)
+            chosen = np.array([v is not None and _plain(v) == _plain(split) for v in values], bool)
         if of in ("samples", "groups"):
             if condition is not None:
                 chosen &= condition.mask(samples, dataset.categories)

@@ -35,6 +35,8 @@ COUNTS = [
     ({"of": "samples", "split": "train", "count": 2}, 2),
     ({"of": "samples", "where": "split == 'val'", "count": 1}, 1),
     ({"of": "samples", "split": "test", "count": 9}, None),
+    ({"of": "samples", "split": "training", "count": 2}, 2),
+    ({"of": "samples", "split": "val2017", "count": 1}, 1),
     ({"of": "annotations", "count": 6}, 6),
     ({"of": "annotations", "split": "val", "where": "kind == 'object'", "count": 1}, 1),
     ({"of": "tracks", "count": 3}, 3),

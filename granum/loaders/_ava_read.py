@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +73,13 @@ class Boxes:
 
     def place(self, row: int) -> str:
         """Where a row is in the file."""
-        return f"line {_record_lines(self.path)[self.row[row]]}"
+        if (number := int(self.row[row])) < len(self._lines):
+            return f"line {self._lines[number]}"
+        return f"row {number + 1}"
+
+    @cached_property
+    def _lines(self) -> Ints:
+        return _record_lines(self.path)
 
     def scored(self) -> bool:
         """Whether the last field holds scores: persons are whole numbers."""
@@ -141,7 +147,6 @@ def _numbers_of(table: pa.Table) -> tuple[Floats, Ints, npt.NDArray[np.bool_]]:
     return corners, action, stated
 
 
-@lru_cache(maxsize=2)
 def _record_lines(path: Path) -> Ints:
     """The line of each record of a file, blank lines apart; looked for where there is a fault."""
     data = np.frombuffer(path.read_bytes(), np.uint8)

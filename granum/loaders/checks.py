@@ -182,24 +182,27 @@ class _Check:
 
     def boxes(self) -> None:
         valid, boxes = geometry.fixed_list(self.table["bbox"])
-        finite = np.isfinite(boxes).all(axis=1)
+        # A column at a time: reductions over rows of four numbers take ten times as long.
+        x, y, w, h = boxes.T
+        finite = np.isfinite(x) & np.isfinite(y) & np.isfinite(w) & np.isfinite(h)
         self.fault("nan-box", valid & ~finite, lambda r: f"box {boxes[r].tolist()}", _fix_nan_boxes)
-        negative = valid & finite & (boxes[:, 2:] < 0).any(axis=1)
+        negative = valid & finite & ((w < 0) | (h < 0))
         self.fault("negative-box", negative, lambda r: f"box {boxes[r].tolist()}", _turn_round)
-        zero = valid & finite & ~negative & (boxes[:, 2:] == 0).any(axis=1)
+        zero = valid & finite & ~negative & ((w == 0) | (h == 0))
         self.fault("zero-size-box", zero, lambda r: f"box {boxes[r].tolist()}", lambda t, _: t)
         sample = np.asarray(column(self.table, "sample").fill_null(-1), np.int64)
-        relative = np.append(is_relative(self.samples), False)[sample]
-        width = _with_missing(self.samples, "width")[sample]
-        height = _with_missing(self.samples, "height")[sample]
-        limit = np.column_stack([width, height]).astype(np.float64)
-        limit[relative] = 1.0
-        slack = np.where(relative[:, None], 0.01, OUTSIDE)
-        known = valid & finite & ~negative & (limit > 0).all(axis=1)
+        relative = np.append(is_relative(self.samples), False)
+        limits = np.column_stack(
+            [_with_missing(self.samples, "width"), _with_missing(self.samples, "height")]
+        ).astype(np.float64)
+        limits[relative] = 1.0
+        limit = limits[sample]
+        sized = (limits[:, 0] > 0) & (limits[:, 1] > 0)
+        known = valid & finite & ~negative & sized[sample]
+        slack = np.where(relative, 0.01, OUTSIDE)[sample]
         with np.errstate(invalid="ignore"):
-            beyond = (boxes[:, :2] < -slack).any(axis=1) | (
-                boxes[:, :2] + boxes[:, 2:] > limit + slack
-            ).any(axis=1)
+            beyond = (x < -slack) | (y < -slack)
+            beyond |= (x + w > limit[:, 0] + slack) | (y + h > limit[:, 1] + slack)
 
         def clip(table: pa.Table, rows_: Rows) -> pa.Table:
             low = np.clip(boxes[rows_, :2], 0, limit[rows_])

@@ -122,15 +122,13 @@ class Assembler:
         numbers = self.parser.ids.splits(start, stop)
         keys = names
         if self.notes.suffix or self.notes.keys:
-            keys = [self.notes.key(n) for n in names]
+            keys = pa.array([self.notes.key(i) for i in names.to_pylist()], pa.string())
         paths = self._paths(names, numbers)
         kind = tables.SAMPLES.field("media").type
-        media = pa.StructArray.from_arrays(
-            [pa.array(paths, pa.string()), pa.nulls(n, pa.binary())], fields=list(kind)
-        )
+        media = pa.StructArray.from_arrays([paths, pa.nulls(n, pa.binary())], fields=list(kind))
         columns: dict[str, Any] = {
-            "key": pa.array(keys, pa.string()),
-            "source_id": pa.array(names, pa.string()),
+            "key": keys,
+            "source_id": names,
             "media": media,
             "media_kind": constant("image", n),
             "unit": constant("relative", n),
@@ -139,18 +137,29 @@ class Assembler:
         if found:
             columns |= self._facts(start, n, found)
         for i, side in enumerate(("height", "width") if self.sizes else ()):
-            told = pa.array([self.sizes.get(n, (None, None))[i] for n in names], pa.int32())
+            found_ = [self.sizes.get(n, (None, None))[i] for n in names.to_pylist()]
+            told = pa.array(found_, pa.int32())
             columns[side] = pc.coalesce(columns[side], told) if side in columns else told
         return pa.table(columns)
 
-    def _paths(self, names: list[str], splits: Ints) -> list[str]:
+    def _paths(self, names: pa.Array, splits: Ints) -> pa.Array:
+        """Paths of images; each is looked for only where there are images."""
         texts = [*self.parser.codes.texts, None]
-        of = [texts[i] for i in splits.tolist()]
+        folders = {i: self.images.folder(texts[i]) for i in np.unique(splits).tolist()}
+        usual = not self.notes.files and not any(there for _, there in folders.values())
+        if usual and not pc.any(pc.match_substring(names, ".")).as_py():
+            known = [*range(len(texts) - 1), -1]
+            prefixes = pa.array([folders[i][0] if i in folders else "" for i in known])
+            chosen = prefixes.take(pa.array(splits % len(known)))
+            return pc.binary_join_element_wise(chosen, names, ".jpg", "")
         files = self.notes.files
-        return [
-            files[name] if name in files else self.images.path(split, name)
-            for name, split in zip(names, of, strict=True)
-        ]
+        return pa.array(
+            [
+                files[name] if name in files else self.images.path(texts[i], name)
+                for name, i in zip(names.to_pylist(), splits.tolist(), strict=True)
+            ],
+            pa.string(),
+        )
 
     def _facts(self, start: int, n: int, found: list[tuple[Aside, pa.Table]]) -> dict[str, Any]:
         """Columns of the files of images; of several rows of one image the first counts."""

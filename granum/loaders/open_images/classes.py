@@ -78,7 +78,9 @@ class Classes:
             return np.empty(0, np.int64)
         codes = np.asarray(values.indices.fill_null(-1), np.int64)
         table = np.full(len(values.dictionary) + 1, -1)
-        for code in np.unique(codes[codes >= 0]).tolist():  # others are of rows left out
+        used = np.zeros(len(table), bool)
+        used[codes] = True
+        for code in np.flatnonzero(used[:-1]).tolist():  # others are of rows left out
             table[code] = self.row(values.dictionary[code].as_py(), space, file)
         return table[codes]
 

@@ -17,7 +17,6 @@ _DIGITS = np.full(256, 255, np.uint8)
 _DIGITS[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
 _LETTERS = np.frombuffer(b"0123456789abcdef", np.uint8)
 _WIDTH = 16
-_SHIFTS = np.arange(60, -4, -4, dtype=np.uint64)
 
 
 class Ids:
@@ -53,20 +52,22 @@ class Ids:
         if not len(ids):
             return np.empty(0, np.int64), 0
         before = self._count
-        hexes = _hex_bytes(ids)
-        if hexes is None:
+        data = _as_bytes(ids)
+        rows = None if data is None else self._of_bytes(data, split)
+        if rows is None:
             rows = self._of_texts(ids, split)
-        else:
-            rows = self._of_bytes(hexes, split)
         return rows, self._count - before
 
-    def _of_bytes(self, data: npt.NDArray[np.uint8], split: int | Ints) -> Ints:
-        """Rows of ids of 16 digits; equal ones in a row are looked up once."""
-        words = data.view(np.uint64)
-        begins = np.ones(len(words), bool)
-        begins[1:] = (words[1:] != words[:-1]).any(axis=1)
+    def _of_bytes(self, data: npt.NDArray[np.uint8], split: int | Ints) -> Ints | None:
+        """Rows of ids of 16 bytes; equal ones in a row are looked up once. None where one is no
+        number."""
+        high, low = data.view(np.uint64).T
+        begins = np.ones(len(high), bool)
+        begins[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
         starts = np.flatnonzero(begins)
         values = _decoded(data[starts])
+        if values is None:
+            return None
         found = self._look_up(values)
         unknown = found < 0
         if unknown.any() and not self.closed:
@@ -80,7 +81,7 @@ class Ids:
             self._sorted = np.insert(self._sorted, place, fresh)
             self._rows = np.insert(self._rows, place, at)
             found = self._look_up(values)
-        return np.repeat(found, np.diff(np.append(starts, len(words))))
+        return np.repeat(found, np.diff(np.append(starts, len(high))))
 
     def _look_up(self, values: Hexes) -> Ints:
         if not len(self._sorted):
@@ -101,8 +102,10 @@ class Ids:
 
     def _of_text(self, name: str, split: int) -> int:
         data = np.frombuffer(name.encode(), np.uint8)
-        if len(data) == _WIDTH and (_DIGITS[data] < 16).all():
-            return int(self._of_bytes(data.reshape(1, -1).copy(), split)[0])
+        if len(data) == _WIDTH:
+            rows = self._of_bytes(data.reshape(1, -1).copy(), split)
+            if rows is not None:
+                return int(rows[0])
         row = self._texts.get(name, -1)
         if row < 0 and not self.closed:
             row = self._texts[name] = self._count
@@ -117,15 +120,22 @@ class Ids:
 
     # ------------------------------------------------------------------ looking back
 
-    def names(self, start: int, stop: int) -> list[str]:
+    def names(self, start: int, stop: int) -> pa.Array:
         """The ids of rows ``start`` to ``stop``."""
-        values = self._all()[0][start:stop]
-        digits = (values[:, None] >> _SHIFTS) & np.uint64(15)
-        text = _LETTERS[digits.astype(np.uint8)].tobytes().decode()
-        out = [text[i : i + _WIDTH] for i in range(0, len(text), _WIDTH)]
-        for row, name in self._texts_between(start, stop):
-            out[row - start] = name
-        return out
+        n = stop - start
+        data = self._all()[0][start:stop].astype(">u8").view(np.uint8)
+        digits = np.empty((len(data), 2), np.uint8)
+        digits[:, 0], digits[:, 1] = data >> 4, data & 15
+        text = pa.py_buffer(_LETTERS[digits].tobytes())
+        offsets = pa.py_buffer(np.arange(n + 1, dtype=np.int32) * _WIDTH)
+        out = pa.StringArray.from_buffers(n, offsets, text)
+        others = list(self._texts_between(start, stop))
+        if not others:
+            return out
+        names = out.to_pylist()
+        for row, name in others:
+            names[row - start] = name
+        return pa.array(names, pa.string())
 
     def splits(self, start: int, stop: int) -> Ints:
         """The number of each one's split."""
@@ -149,19 +159,20 @@ class Ids:
         return zip(rows[first:last], names[first:last], strict=True)
 
 
-def _hex_bytes(ids: pa.Array) -> npt.NDArray[np.uint8] | None:
-    """The bytes of ids, shape (n, 16), where all of them are 16 hexadecimal digits."""
+def _as_bytes(ids: pa.Array) -> npt.NDArray[np.uint8] | None:
+    """The bytes of ids, shape (n, 16), where all of them are 16 bytes."""
     _, offsets, data = ids.buffers()
     ends = np.frombuffer(offsets, np.int32)[ids.offset : ids.offset + len(ids) + 1]
     first, last = int(ends[0]), int(ends[-1])
     if last - first != _WIDTH * len(ids) or (np.diff(ends) != _WIDTH).any():
         return None
-    out = np.frombuffer(data, np.uint8)[first:last]
-    return out.reshape(-1, _WIDTH) if (_DIGITS[out] < 16).all() else None
+    return np.frombuffer(data, np.uint8)[first:last].reshape(-1, _WIDTH)
 
 
-def _decoded(data: npt.NDArray[np.uint8]) -> Hexes:
-    """Digits, shape (n, 16), as numbers."""
+def _decoded(data: npt.NDArray[np.uint8]) -> Hexes | None:
+    """Digits, shape (n, 16), as numbers; None where one is no digit."""
     digits = _DIGITS[data]
+    if digits.max(initial=0) > 15:
+        return None
     pairs = (digits[:, ::2] << 4) | digits[:, 1::2]
     return np.ascontiguousarray(pairs).view(">u8").ravel().astype(np.uint64)

@@ -93,8 +93,8 @@ def _put(
         parser.unlisted[file.name] = parser.unlisted.get(file.name, 0) + new
     table = pa.table(
         {
-            "sample": pa.array(rows),
-            "ordinal": pa.array(numbers, pa.int64()),
+            "sample": pa.array(rows, pa.int32()),
+            "ordinal": pa.array(numbers, pa.uint32()),
             "text": pa.array(captions, pa.string()),
             "annotator": pa.array(annotators, pa.string()),
             "extra": pa.array(extras, pa.string()),

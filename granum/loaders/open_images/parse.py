@@ -94,7 +94,8 @@ class Parser:
             file: where the block is from.
             block: with the columns of the file's kind.
         """
-        table = block.table.append_column("ordinal", pa.array(block.numbers))
+        ordinal = pa.array(block.numbers.astype(np.uint32))
+        table = block.table.append_column("ordinal", ordinal)
         block = Block(table, block.first, block.numbers, block.line)
         name = "ImageId" if file.kind == "points" else "ImageID"
         lacking = self._lacking(table, [name])
@@ -117,7 +118,7 @@ class Parser:
                 made[f"attr.{attribute}"] = kept.table[attribute]
         if kept.table.num_rows < len(rows):
             rows = rows[np.isin(block.numbers, kept.numbers, assume_unique=True)]
-        return rows, pa.table({"sample": pa.array(rows), **made})
+        return rows, pa.table({"sample": pa.array(rows.astype(np.int32)), **made})
 
     def _splits(self, table: pa.Table, split: int, file: File) -> int | Ints:
         if file.kind != "images" or "Subset" not in table.column_names:
@@ -191,7 +192,10 @@ class Parser:
         self._fault(
             file, block, again, "duplicate-image-id", lambda i: f"{ids[i].as_py()!r} is taken"
         )
-        made: dict[str, Any] = {"sample": pa.array(rows), "ordinal": block.table["ordinal"]}
+        made: dict[str, Any] = {
+            "sample": pa.array(rows.astype(np.int32)),
+            "ordinal": block.table["ordinal"],
+        }
         for name in block.table.column_names:
             if name in ("Width", "Height"):
                 made[name.lower()] = block.table[name]

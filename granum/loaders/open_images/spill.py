@@ -53,7 +53,7 @@ class Spill:
         begins = np.flatnonzero(np.concatenate([[True], buckets[1:] != buckets[:-1]]))
         ends = np.append(begins[1:], len(buckets))
         for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
-            for batch in table.slice(begin, end - begin).combine_chunks().to_batches():
+            for batch in table.slice(begin, end - begin).to_batches():
                 self._writer.write_batch(batch)
                 self._batches.setdefault(int(buckets[begin]), []).append(self._count)
                 self._count += 1

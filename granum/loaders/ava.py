@@ -20,7 +20,7 @@ that does not count. Where both lists of actions are there, ``scored`` says whic
 evaluation counts.
 
 **Results** have a score for the person. A file is taken for one where its last field holds numbers
-that are not whole; ``--scores`` says so otherwise. ``--labels`` names a list of actions elsewhere.
+that are not whole; ``--scores`` says so otherwise. ``--actions`` names a list of actions elsewhere.
 
 Written are one file for each split, persons by their ids in the source where all rows have one that
 is a number (else numbered), corners with the fewest digits that give the width back; with
@@ -115,7 +115,7 @@ class Ava(Format):
         root: Path,
         intake: Intake,
         *,
-        labels: str | None = None,
+        actions: str | None = None,
         scores: bool | None = None,
     ) -> Iterator[Incoming]:
         """Read a tree, its folder of annotations, or one file.
@@ -123,7 +123,7 @@ class Ava(Format):
         Args:
             root: a folder or a CSV file.
             intake: gets groups, categories and faults.
-            labels: the list of actions, where it is not beside the files.
+            actions: the list of actions, where it is not beside the files.
             scores: whether the last field is a score; by its values where not given.
 
         Raises:
@@ -139,7 +139,7 @@ class Ava(Format):
             return
         if not names:
             raise FormatError(root, "no ava_SPLIT_vX.csv in it, nor in annotations/")
-        category_of = _categories(folder, labels, intake)
+        category_of = _categories(folder, actions, intake)
         found = [read_boxes(folder / n, n, intake, category_of) for n in names]
         intake.locate = _locate(found)
         yield _incoming(found, names, scores, intake)
@@ -199,16 +199,16 @@ def _looks_like_rows(path: Path) -> bool:
     return all(re.fullmatch(r"[\d.eE+-]*", v) for v in record[2:])
 
 
-def _categories(folder: Path, labels: str | None, intake: Intake) -> dict[int, int]:
+def _categories(folder: Path, actions: str | None, intake: Intake) -> dict[int, int]:
     """Hand the actions to the intake; the row of each number."""
     paths = (
-        [Path(labels)] if labels else [folder / n for n in names_in(folder) if _LIST.fullmatch(n)]
+        [Path(actions)] if actions else [folder / n for n in names_in(folder) if _LIST.fullmatch(n)]
     )
     # The longer list is that of all actions.
     lists = [(list(read_actions(p, p.name, intake)), p.name) for p in paths]
     lists.sort(key=lambda found: -len(found[0]))
     if not lists:
-        place = "actions are numbers; name them with --labels"
+        place = "actions are numbers; name them with --actions"
         intake.fault("missing-categories", folder.name, None, place)
         return {}
     scored = {number for number, *_ in lists[1][0]} if len(lists) > 1 else None

@@ -147,7 +147,7 @@ def test_actions_are_named_by_a_list_elsewhere(tmp_path: Path) -> None:
         granum.read(tmp_path)
     (tmp_path / "list").mkdir()
     (tmp_path / "list" / "actions.pbtxt").write_text(LIST)
-    found = granum.read(tmp_path, labels=str(tmp_path / "list" / "actions.pbtxt"))
+    found = granum.read(tmp_path, actions=str(tmp_path / "list" / "actions.pbtxt"))
     assert found[0].labels == ["stand"]
 
 

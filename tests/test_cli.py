@@ -191,3 +191,20 @@ def test_a_reader_that_stops_early_is_no_failure() -> None:
     command = f"{sys.executable} -m granum.cli formats --json | head -c 10; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.returncode == 0 and "Error" not in done.stderr
+
+
+def test_an_option_that_formats_take_in_two_ways(coco: Path, tmp_path: Path) -> None:
+    """``masks`` is yes or no for one format and a folder for another: the flag takes both, and
+    what does not fit is a wrong call."""
+    assert (
+        main(["convert", str(coco), str(tmp_path / "v"), "--to", "voc", "--allow-loss", "all"]) == 0
+    )
+    for flags, code in {
+        ("--no-masks",): 0,
+        ("--masks",): 0,
+        ("--masks", "somewhere"): 2,
+        ("--box-origin", "two"): 2,
+    }.items():
+        target = tmp_path / "-".join(flags)
+        words = ["convert", str(tmp_path / "v"), str(target), "--from", "voc", "--to", "granum"]
+        assert main([*words, *flags]) == code, flags

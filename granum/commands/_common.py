@@ -155,42 +155,48 @@ def add_format_options(p: argparse.ArgumentParser, methods: Sequence[str]) -> No
 
     group = p.add_argument_group("options of formats")
     known: dict[str, list[str]] = {}
-    kinds: dict[str, Any] = {}
+    kinds: dict[str, set[Any]] = {}
     for name in formats:
         for method in methods:
             function = getattr(formats[name], method)
             hints = typing.get_type_hints(function)
             for option in options_of(function):
-                kinds.setdefault(option, hints[option])
+                kinds.setdefault(option, set()).update(_plain_kinds(hints[option]))
                 known.setdefault(option, []).append(f"{name} ({method})")
     taken = {a.dest for a in p._actions}
     for option, where in sorted(known.items()):
         if option in taken:
             raise ValueError(f"option {option!r} of {where} is a flag of granum itself")
-        flag = "--" + option.replace("_", "-")
-        about: dict[str, Any] = {
-            "help": ", ".join(dict.fromkeys(where)),
-            "default": None,
-            "dest": option,
-        }
-        plain = [a for a in typing.get_args(kinds[option]) if a is not type(None)]
-        kind = (
-            plain[0]
-            if plain and typing.get_origin(kinds[option]) is not typing.Literal
-            else kinds[option]
-        )
-        choices: set[str] = set()
-        if typing.get_origin(kind) is typing.Literal:
-            choices |= {str(c) for c in typing.get_args(kind)}
-        if kind is bool:
-            group.add_argument(flag, action=argparse.BooleanOptionalAction, **about)
-        elif choices:
-            group.add_argument(flag, metavar="|".join(sorted(choices)), **about)
-        else:
-            group.add_argument(
-                flag, type=kind, metavar=getattr(kind, "__name__", "x").upper(), **about
-            )
+        _add_option(group, option, kinds[option], ", ".join(dict.fromkeys(where)))
     p.set_defaults(format_options=sorted(known))
+
+
+def _plain_kinds(hint: Any) -> list[Any]:
+    """The types, and the texts of literals, that a hint allows beside None."""
+    if typing.get_origin(hint) is typing.Literal:
+        return [str(c) for c in typing.get_args(hint)]
+    inside = [a for a in typing.get_args(hint) if a is not type(None)]
+    return [k for a in inside for k in _plain_kinds(a)] if inside else [hint]
+
+
+def _add_option(group: Any, option: str, kinds: set[Any], help: str) -> None:
+    """A flag for what all formats that have the option take. Where some take yes or no and others
+    a text, it may stand alone, or with a text, or as ``--no-``."""
+    flag = "--" + option.replace("_", "-")
+    about: dict[str, Any] = {"help": help, "default": None, "dest": option}
+    texts = sorted(k for k in kinds if isinstance(k, str))
+    others = kinds - {*texts}
+    if kinds == {bool}:
+        group.add_argument(flag, action=argparse.BooleanOptionalAction, **about)
+        return
+    kind = next(iter(others), str) if len(others) == 1 and not texts else str
+    shown = "|".join(texts) if texts else kind.__name__.upper()
+    if bool in kinds:
+        group.add_argument(flag, nargs="?", const=True, metavar=shown, **about)
+        no = {"action": "store_const", "const": False, "dest": option, "default": None}
+        group.add_argument(f"--no-{flag[2:]}", help=argparse.SUPPRESS, **no)
+    else:
+        group.add_argument(flag, type=kind, metavar=shown, **about)
 
 
 def given_options(arguments: argparse.Namespace) -> dict[str, Any]:

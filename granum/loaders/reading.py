@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from granum.errors import AmbiguousFormatError, FindingsError, FormatError, UsageError
 from granum.loaders._notes import FILE as NOTES
@@ -90,7 +90,24 @@ def checked_options(method: Any, options: Mapping[str, Any], what: str) -> dict[
             f"{what} has no option {', '.join(sorted(unknown))}; it has: "
             f"{', '.join(sorted(known)) or 'none'}"
         )
+    hints = get_type_hints(method) if given else {}
+    for name, value in given.items():
+        choices = _choices(hints[name])
+        if choices and value not in choices:
+            listed = ", ".join(map(str, choices))
+            raise UsageError(f"{what}: {name} is {value!r}; it must be one of {listed}")
+        if isinstance(value, bool) != (hints[name] in (bool, bool | None)) and not choices:
+            wanted = "a value" if isinstance(value, bool) else "yes or no"
+            raise UsageError(f"{what}: {name} is {value!r}; it takes {wanted}")
     return given
+
+
+def _choices(hint: Any) -> list[Any]:
+    """The values that a hint allows, where it lists them all."""
+    if get_origin(hint) is Literal:
+        return list(get_args(hint))
+    inside = [a for a in get_args(hint) if a is not type(None)]
+    return _choices(inside[0]) if len(inside) == 1 else []
 
 
 def read_into(

@@ -193,7 +193,7 @@ class Assembler:
         out: dict[str, Any] = {
             "origins": lists(pa.array(np.full(n, one.origin, np.int16)), pa.int16()),
             "ordinal": lists(table["ordinal"], pa.int64()),
-            "sample": table["sample"],
+            "sample": table["sample"].cast(pa.int64()),
             "kind": constant(kind, n),
         }
         if "category" in table.column_names:

@@ -112,6 +112,8 @@ def read_values(label_map: LabelMap, root: str | None) -> npt.NDArray[np.int64]:
         try:
             if label_map.encoding in ("rgb24", "ade"):
                 rgb = np.asarray(image.convert("RGB"), np.int64)
+            elif label_map.encoding == "nonzero" and image.mode in ("RGB", "RGBA"):
+                pixels = np.asarray(image.convert("RGB")).max(axis=-1)  # any colour but black
             else:
                 pixels = np.asarray(image)
         except (OSError, ValueError, SyntaxError) as error:

@@ -35,6 +35,7 @@ formats: Registry[type[Format]] = Registry(
     {
         "ava": "granum.loaders.ava",
         "brats": "granum.loaders.brats",
+        "celeba": "granum.loaders.celeba",
         "change_pairs": "granum.loaders.change_pairs",
         "cityscapes": "granum.loaders.cityscapes",
         "coco": "granum.loaders.coco",
@@ -44,6 +45,7 @@ formats: Registry[type[Format]] = Registry(
         "createml": "granum.loaders.createml",
         "csv": "granum.loaders.csv",
         "cvat": "granum.loaders.cvat",
+        "datumaro": "granum.loaders.datumaro",
         "dota": "granum.loaders.dota",
         "fusu": "granum.loaders.fusu",
         "genvideo": "granum.loaders.genvideo",
@@ -63,12 +65,14 @@ formats: Registry[type[Format]] = Registry(
         "paired_images": "granum.loaders.paired_images",
         "revisitop": "granum.loaders.revisitop",
         "segment_anything": "granum.loaders.segment_anything",
+        "tiny_images": "granum.loaders.tiny_images",
         "ucf24": "granum.loaders.ucf24",
         "video_folder": "granum.loaders.video_folder",
         "voc": "granum.loaders.voc",
         "vott": "granum.loaders.vott",
         "widerface": "granum.loaders.widerface",
         "yolo": "granum.loaders.yolo",
+        "ytvis": "granum.loaders.ytvis",
     },
     "granum.formats",
 )
@@ -152,6 +156,8 @@ class Format:
             ``record`` is kept).
         media_is_data: the format is made of the images themselves, so writing it needs a media
             mode other than ``none``.
+        media_inside: the writer puts the images into its own files (``Out.embed`` asks for them),
+            so that they can be copied only.
         media_note: said after writing labels without images, where users expect them beside.
         extra: the pip extra that it needs.
         checked: ``real data``, ``fixture`` or ``spec``: how it was checked.
@@ -165,6 +171,7 @@ class Format:
     single: ClassVar[tuple[str, ...]] = ()
     ordered: ClassVar[bool | None] = None
     media_is_data: ClassVar[bool] = False
+    media_inside: ClassVar[bool] = False
     media_note: ClassVar[str | None] = None
     extra: ClassVar[str | None] = None
     checked: ClassVar[str] = "spec"

@@ -128,6 +128,11 @@ LEAST: dict[str, tuple[Keeps, ...]] = {
         Keeps(("bbox", "category", "difficult", "truncated", "occluded", "split")),
         Keeps(("bbox", "category", "annotations.attributes", "parent")),
     ),
+    "webdataset": (
+        Keeps(("bbox", "category", "score", "crowd", "split", "attributes")),
+        Keeps(("category", "polygons"), limits={"holes": False, "always": ["polygons"]}),
+        Keeps(("category", "text"), ("label", "caption")),
+    ),
     "yolo": (
         Keeps(("bbox", "category", "split")),
         Keeps(
@@ -140,6 +145,13 @@ LEAST: dict[str, tuple[Keeps, ...]] = {
             options={"task": "pose"},
             limits={"always": ["keypoints"]},
         ),
+    ),
+    "ytvis": (
+        Keeps(
+            ("bbox", "category", "crowd", *MASKS, TRACK, "group", "split"),
+            limits={"holes": False, "always": ["crowd"]},
+        ),
+        Keeps(("bbox", "category", TRACK), options={"results": True}),
     ),
 }
 

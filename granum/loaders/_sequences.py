@@ -43,6 +43,7 @@ class Sequences:
     Attributes:
         folders: a path for each sequence, all different: split and group key.
         groups: the group that each is; None for samples without one (those of a split are one).
+        splits: of the first sample of each.
         of: for each sample its sequence.
         frame: for each sample its number there: ``order``, where those of a sequence are all
             given, different and not too low; else samples are counted as they come.
@@ -51,6 +52,7 @@ class Sequences:
 
     folders: list[str]
     groups: list[int | None]
+    splits: list[str | None]
     of: Ints
     frame: Ints
     suffixes: list[str]
@@ -88,7 +90,9 @@ def sequences_of(
     # A key that tells the split already stays as it is.
     below = ["" if b in k.split("/")[:-1] else b for k, b in zip(keys, below, strict=True)]
     folders = unique_paths(keys, below)
-    out = Sequences(folders, groups, of, np.empty(len(of), np.int64), _suffixes(table))
+    first_splits = [splits[i] for i in firsts]
+    frame = np.empty(len(of), np.int64)
+    out = Sequences(folders, groups, first_splits, of, frame, _suffixes(table))
     order = np.asarray(column(table, "order").fill_null(first - 1), np.int64)
     for number, members in enumerate(out.members()):
         given = order[members]

@@ -70,6 +70,7 @@ formats: Registry[type[Format]] = Registry(
         "video_folder": "granum.loaders.video_folder",
         "voc": "granum.loaders.voc",
         "vott": "granum.loaders.vott",
+        "webdataset": "granum.loaders.webdataset",
         "widerface": "granum.loaders.widerface",
         "yolo": "granum.loaders.yolo",
         "ytvis": "granum.loaders.ytvis",

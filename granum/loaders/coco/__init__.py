@@ -32,7 +32,7 @@ from granum.store.dataset import Dataset
 from granum.store.out import Out
 from granum.store.parts import Batch
 
-__all__ = ["Coco", "has_negatives", "look"]
+__all__ = ["Coco", "has_negatives", "has_videos", "look"]
 
 _KEYS = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
 _RESULT = re.compile(rb'^\s*\[\s*\{[^{}]*"(image_id|category_id)"')
@@ -132,6 +132,12 @@ def has_negatives(text: bytes) -> bool:
     return b'"neg_category_ids"' in text or (b'"synset"' in text and b'"frequency"' in text)
 
 
+def has_videos(text: bytes) -> bool:
+    """Whether it is of a file of videos with lists of a value per frame, another format's."""
+    lists = (b'"file_names"', b'"segmentations"', b'"bboxes"')
+    return (b'"videos"' in text or b'"video_id"' in text) and any(k in text for k in lists)
+
+
 def _sniff_file(path: Path) -> str | None:
     if path.suffix.lower() != ".json" or path.name.startswith("panoptic_"):
         return None
@@ -139,7 +145,8 @@ def _sniff_file(path: Path) -> str | None:
         head, tail = ends(path)
     except OSError:
         return None
-    if b'"segments_info"' in head + tail or has_negatives(head + tail):
+    text = head + tail
+    if b'"segments_info"' in text or has_negatives(text) or has_videos(text):
         return None
     if _RESULT.match(head):
         return "a list of objects with image_id and category_id"

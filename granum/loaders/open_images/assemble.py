@@ -108,8 +108,12 @@ class Assembler:
         order = None
         if (at[1:] < at[:-1]).any():
             order = np.argsort(at, kind="stable")
+            table = table.unify_dictionaries().combine_chunks()
             table, at = table.take(pa.array(order)), at[order]
-        table = table.set_column(table.column_names.index("sample"), "sample", pa.array(at))
+        table = tables.with_column(table, "sample", pa.array(at))
+        for name, kind in (("origins", pa.int16()), ("ordinal", pa.int64())):
+            if name in table.column_names:
+                table = tables.with_column(table, name, lists(table[name], kind))
         if self._numbered:
             table = self._with_ids(table, order, ends, before)
         return Incoming(samples, {tables.DEFAULT_LAYER: table})
@@ -145,7 +149,7 @@ class Assembler:
     def _paths(self, names: pa.Array, splits: Ints) -> pa.Array:
         """Paths of images; each is looked for only where there are images."""
         texts = [*self.parser.codes.texts, None]
-        folders = {i: self.images.folder(texts[i]) for i in np.unique(splits).tolist()}
+        folders = {i: self.images.folder(texts[i]) for i in _numbers(splits)}
         usual = not self.notes.files and not any(there for _, there in folders.values())
         if usual and not pc.any(pc.match_substring(names, ".")).as_py():
             known = [*range(len(texts) - 1), -1]
@@ -191,8 +195,8 @@ class Assembler:
         """What rows of all kinds have."""
         n = table.num_rows
         out: dict[str, Any] = {
-            "origins": lists(pa.array(np.full(n, one.origin, np.int16)), pa.int16()),
-            "ordinal": lists(table["ordinal"], pa.int64()),
+            "origins": pa.array(np.full(n, one.origin, np.int16)),  # lists of one, later on
+            "ordinal": table["ordinal"],
             "sample": table["sample"].cast(pa.int64()),
             "kind": constant(kind, n),
         }
@@ -282,7 +286,7 @@ class Assembler:
         asked = [np.vstack([a, b[has]]) for (a, b), has in zip(sides, second, strict=True)]
         ends = tie_ends(keys, np.vstack(asked))
         owner = np.repeat(np.arange(len(found)), [len(a) for a in asked])
-        for number in np.unique(owner[ends.unsure]).tolist():
+        for number in _numbers(owner[ends.unsure]):
             name = found[number][0].file.name
             self._unsure[name] += int((owner[ends.unsure] == number).sum())
         out, begin = [], 0
@@ -358,3 +362,8 @@ class Assembler:
                 table = table.append_column(name, pa.array(values, mask=values < 0))
         self._next_id += n
         return table
+
+
+def _numbers(values: Ints) -> list[int]:
+    """The different values, from -1 on."""
+    return (np.flatnonzero(np.bincount(values + 1)) - 1).tolist()

@@ -19,6 +19,7 @@ from granum.schema.tables import column, with_column
 from granum.store import disk
 from granum.store.dataset import Dataset, Meta
 from granum.store.parts import Part, concat
+from granum.store.unique import Ids, Keys
 
 __all__ = [
     "Incoming",
@@ -70,8 +71,8 @@ class _Builder:
         self.rows = 0
         self.layers: dict[str, dict[str, Any]] = {tables.DEFAULT_LAYER: {}}
         self._next_id = 1
-        self._ids: list[np.ndarray] = []
-        self._keys: set[str] = set()
+        self._ids = Ids()
+        self._keys = Keys()
         self._types: dict[str, dict[str, str]] = {"samples": {}, "annotations": {}}
 
     def add(self, incoming: Incoming) -> None:
@@ -90,14 +91,11 @@ class _Builder:
 
     def _unique_keys(self, samples: pa.Table) -> pa.Table:
         keys = samples["key"].to_pylist()
-        before = len(self._keys)
-        self._keys.update(keys)
-        if len(self._keys) == before + len(keys):
+        if self._keys.add(keys):
             return samples
-        self._keys.difference_update(keys[i] for i in range(len(keys)))
+        repeated = _first_repeated(keys)
         raise GranumError(
-            f"two samples have one key (first: {_first_repeated(keys)!r}); a reader must tell "
-            "them apart"
+            f"two samples have one key (first: {repeated!r}); a reader must tell them apart"
         )
 
     def _annotations(self, table: pa.Table, samples: int) -> pa.Table:
@@ -105,8 +103,8 @@ class _Builder:
         given = "annotation_id" in table.column_names and table["annotation_id"].null_count == 0
         if given:
             ids = np.asarray(table["annotation_id"], np.int64)
-            self._ids.append(ids)
-            self._next_id = max(self._next_id, int(ids.max(initial=0)) + 1)
+            self._ids.add(ids)
+            self._next_id = max(self._next_id, self._ids.next)
         sample = column(table, "sample")
         at = np.asarray(sample.fill_null(samples), np.int64)
         highest = pc.max(sample).as_py()
@@ -125,10 +123,8 @@ class _Builder:
         return promote(table, self._types["annotations"])
 
     def _check_ids(self) -> None:
-        if self._ids:
-            ids = np.concatenate(self._ids)
-            if len(np.unique(ids)) != len(ids):
-                raise GranumError("two annotations have one annotation_id")
+        if not self._ids.unique():
+            raise GranumError("two annotations have one annotation_id")
 
 
 def _first_repeated(keys: Sequence[str]) -> str | None:

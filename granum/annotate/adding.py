@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from granum.annotate._row_masks import row_masks
 from granum.annotate.base import Generator, make
-from granum.annotate.forest import build_forest
+from granum.annotate.forest import Forest, build_forest
 from granum.annotate.storing import tree_rows
+from granum.annotate.within import tree_within
 from granum.errors import ConflictError, GranumError
 from granum.schema import tables
 from granum.schema.tables import column, with_column, without_columns
@@ -36,6 +38,7 @@ def add_hierarchy(
     generator: str | Generator,
     *,
     layer: str = "regions",
+    within: str | None = None,
     parameters: Mapping[str, Any] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -49,6 +52,9 @@ def add_hierarchy(
         dataset: a whole store.
         generator: a name (see ``generators``), or one with its parameters.
         layer: name of the new layer.
+        within: a layer of objects with masks. Their containment forest is kept, with category,
+            score and attributes, and trees are made inside the masks that hold no other (see
+            ``tree_within``), not of the whole images.
         parameters: of a generator given by name.
         seed: of generators that draw.
         progress: called with 1 for each image.
@@ -65,15 +71,27 @@ def add_hierarchy(
 
     def trees() -> Iterator[pa.Table]:
         following = 1
-        for view in dataset:
-            tree = made.tree(_pixels(view), seed=seed)
+        whole = ((view, None) for view in dataset)
+        for view, objects in whole if within is None else _objects(dataset.layer(within)):
+            source: list[int | None] = []
+            if objects is None:
+                tree = made.tree(_pixels(view), seed=seed)
+            else:
+                forest, rows_of = _forest(objects, view)
+                tree = tree_within(_pixels(view), forest.tree, made, seed=seed)
+                source += [None] * (len(tree) - len(forest.tree))
+                source += rows_of[forest.source].tolist()
             relative = view.row.unit == "relative"
-            yield tree_rows(tree, view.index, following, relative=relative)
+            rows = tree_rows(tree, view.index, following, relative=relative)
+            if objects is not None:
+                rows = _described(rows, objects.take(pa.array(source, pa.int64())))
+            yield rows
             following += len(tree)
             if progress is not None:
                 progress(1)
 
-    return add_layer(dataset, layer, trees(), producer=made.producer(seed)).layer(layer)
+    producer = made.producer(seed)
+    return add_layer(dataset, layer, trees(), producer=producer, parent=within).layer(layer)
 
 
 def add_forest(
@@ -108,23 +126,13 @@ def add_forest(
     """
     _check_free(dataset, layer)
     source = dataset if of is None else dataset.layer(of)
-    parameters = {"contain": contain, "dup_iou": dup_iou, "clip": clip, "owner": owner}
+    parameters: dict[str, Any] = {"contain": contain, "dup_iou": dup_iou}
+    parameters |= {"clip": clip, "owner": owner}
     left: Counter[str] = Counter(without_mask=0, duplicates=0, empty=0)
     pieces, following = [], 1
     for view, table in _objects(source):
-        masks, size = row_masks(table, view)
-        has = np.array([i for i, m in enumerate(masks) if m is not None], np.int64)
-        scores = column(table, "score").fill_null(np.nan)
-        forest = build_forest(
-            [m for m in masks if m is not None],
-            size,
-            np.asarray(scores, np.float64)[has],
-            contain=contain,
-            dup_iou=dup_iou,
-            clip=clip,
-            owner=owner,
-        )
-        left["without_mask"] += len(masks) - len(has)
+        forest, has = _forest(table, view, **parameters)
+        left["without_mask"] += table.num_rows - len(has)
         left["duplicates"] += len(forest.duplicate_of)
         left["empty"] += len(forest.empty)
         relative = view.row.unit == "relative"
@@ -136,6 +144,16 @@ def add_forest(
     producer = f"{FOREST} {json.dumps(parameters, sort_keys=True)}"
     added = add_layer(dataset, layer, _joined(pieces), producer=producer, parent=source.meta.layer)
     return added.layer(layer), dict(left)
+
+
+def _forest(
+    table: pa.Table, view: SampleView, **parameters: Any
+) -> tuple[Forest, npt.NDArray[np.int64]]:
+    """The forest of a sample's masks, and the rows that have one."""
+    masks, size = row_masks(table, view)
+    has = np.array([i for i, m in enumerate(masks) if m is not None], np.int64)
+    scores = np.asarray(column(table, "score").fill_null(np.nan), np.float64)[has]
+    return build_forest([m for m in masks if m is not None], size, scores, **parameters), has
 
 
 def _check_free(dataset: Dataset, layer: str) -> None:

@@ -21,6 +21,11 @@ def flags(p: argparse.ArgumentParser) -> None:
         "masks of a layer)",
     )
     p.add_argument("--of", metavar="LAYER", help="for forest: the layer of the masks")
+    p.add_argument(
+        "--within",
+        metavar="LAYER",
+        help="for the others: make trees inside the masks of this layer's objects",
+    )
     p.add_argument("--layer", default="regions", metavar="NAME", help="the new layer")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--images", metavar="DIR", help="the folder of the images")
@@ -41,6 +46,7 @@ def run(a: argparse.Namespace) -> Outcome:
             dataset,
             a.method,
             of=a.of,
+            within=a.within,
             layer=a.layer,
             seed=a.seed,
             parameters=settings(a.set),

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from granum.annotate.adding import add_forest, add_hierarchy
 from granum.annotate.base import Generator, generators
-from granum.errors import UnknownNameError
+from granum.errors import UnknownNameError, UsageError
 from granum.store.dataset import Dataset
 from granum.verbs._inputs import opened
 
@@ -44,6 +44,7 @@ def hierarchy(
     method: str | Generator = "slico_average",
     *,
     of: str | None = None,
+    within: str | None = None,
     layer: str = "regions",
     seed: int = 0,
     parameters: Mapping[str, Any] | None = None,
@@ -57,6 +58,8 @@ def hierarchy(
             ``watershed_volume``: good single masks; plug-ins), or ``forest``, which orders the
             masks of a layer by containment.
         of: for ``forest``, the layer of the masks; the current one, where None.
+        within: for a generator, a layer of objects: trees are made inside their masks and hang
+            below them, not of whole images.
         layer: name of the new layer.
         seed: of generators that draw.
         parameters: of the method: the generator's fields, or ``contain``, ``dup_iou``, ``clip``
@@ -64,13 +67,16 @@ def hierarchy(
         progress: called with 1 for each sample.
 
     Raises:
-        UnknownNameError: no such method or parameter.
+        UnknownNameError: no such method, parameter or layer.
+        UsageError: ``of`` of a generator, ``within`` of a forest.
         ConflictError: the layer is there already.
         StoreError: ``source`` is no whole store.
         MissingExtraError: the method's packages are not installed.
     """
     if isinstance(method, str) and method not in hierarchy_methods():
         raise UnknownNameError("method", method, hierarchy_methods())
+    if (within if method == FOREST else of) is not None:
+        raise UsageError("of= is for the method forest, within= for generators")
     dataset = opened(source)
     began = time.perf_counter()
     left: Mapping[str, int] = {}
@@ -81,7 +87,13 @@ def hierarchy(
         out, left = add_forest(dataset, of=of, layer=layer, progress=progress, **(parameters or {}))
     else:
         out = add_hierarchy(
-            dataset, method, layer=layer, parameters=parameters, seed=seed, progress=progress
+            dataset,
+            method,
+            layer=layer,
+            within=within,
+            parameters=parameters,
+            seed=seed,
+            progress=progress,
         )
     with_rows = [pc.count_distinct(p.layer(layer)["sample"]).as_py() for p in _filled(out, layer)]
     facts = {

@@ -184,13 +184,14 @@ def show(
 
 
 def _is_tree(annotations: Sequence[Annotation]) -> bool:
-    """Whether they are a tree of regions: a whole map that others stand on, or masks that have a
-    granularity and no category (hundreds of them, one upon the other)."""
+    """Whether they are a tree of regions: a whole map that others stand on, or masks with a
+    granularity, most of them without a category (hundreds, one upon the other)."""
     objects = [a for a in annotations if a.kind == "object"]
     roots = [a for a in objects if a.granularity is not None and a.parent is None]
     if any(a.map is not None and a.map.value is None for a in roots):
         return True
-    return bool(roots) and all(a.granularity is not None and a.category is None for a in objects)
+    unnamed = sum(a.category is None for a in objects)
+    return all(a.granularity is not None for a in objects) and 2 * unnamed > len(objects)
 
 
 def _sheet(dataset: Dataset, sample: SampleView, max_size: int | None) -> Image | None:

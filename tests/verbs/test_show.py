@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -84,3 +85,10 @@ def test_what_is_no_tree_any_more_is_drawn(halves: Dataset) -> None:
     torn = add_layer(halves, "torn", [rows], producer="by hand").layer("torn")
     row = np.asarray(show(torn, 0))[HEIGHT // 2].astype(int)
     assert len(row) == WIDTH and (row[10] != row[-10]).any()
+
+
+def test_masks_with_categories_are_drawn_as_objects(halves: Dataset) -> None:
+    pool = add_forest(halves, of="regions", layer="pool")[0]
+    rows = pool.annotations(layer="pool").append_column("category", pa.array([0, 0, None]))
+    named = add_layer(pool, "named", [rows], producer="by hand").layer("named")
+    assert show(named, 0).width == WIDTH

@@ -129,9 +129,10 @@ LEAST: dict[str, tuple[Keeps, ...]] = {
         Keeps(("bbox", "category", "annotations.attributes", "parent")),
     ),
     "webdataset": (
-        Keeps(("bbox", "category", "score", "crowd", "split", "attributes")),
+        Keeps(("bbox", "category", "score", "crowd", "split", "annotations.attributes")),
         Keeps(("category", "polygons"), limits={"holes": False, "always": ["polygons"]}),
-        Keeps(("category", "text"), ("label", "caption")),
+        Keeps(("category",), ("label",)),
+        Keeps(("text",), ("caption",)),
     ),
     "yolo": (
         Keeps(("bbox", "category", "split")),

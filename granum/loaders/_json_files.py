@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from granum.errors import FormatError
 from granum.loaders._hf_files import known_split
 from granum.loaders._notes import FILE as OWN
 from granum.loaders._paths import folders_in, is_file, names_in
+from granum.loaders.base import Intake
 
-__all__ = ["file_name", "json_files", "load_json", "number", "peek"]
+__all__ = ["decode_record", "file_name", "json_files", "load_json", "number", "peek"]
 
 
 def json_files(root: Path) -> list[Path]:
@@ -49,6 +52,39 @@ def load_json(path: Path, where: str) -> Any:
         raise FormatError(where, f"no JSON: {error.msg}", f"line {error.lineno}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise FormatError(where, f"no JSON that can be read: {error}") from error
+
+
+def decode_record(
+    text: bytes, where: str, place: str | None, intake: Intake, cut: bool = False
+) -> dict[str, Any] | None:
+    """The object that a text is, of many in a file; None, with a fault, where it is none.
+
+    Args:
+        text: one JSON object.
+        where, place: of the fault.
+        intake: gets it.
+        cut: nothing follows, so that what is no JSON may be cut off.
+    """
+    met: list[str] = []
+    try:
+        found = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        try:
+            found = json.loads(text, parse_constant=met.append)
+            json.dumps(found, ensure_ascii=False).encode()
+        except (ValueError, RecursionError):
+            met.clear()
+        if not met:
+            code = "truncated-json" if cut else "bad-value"
+            intake.fault(code, where, place, f"no JSON: {error}")
+            return None
+        intake.fault("nan-token", where, place, f"{met[0]} is no JSON number")
+        if intake.on_error != "fix":
+            return None
+    if not isinstance(found, dict):
+        intake.fault("bad-value", where, place, "no JSON object")
+        return None
+    return found
 
 
 def _refuse(text: str) -> Any:

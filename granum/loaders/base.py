@@ -33,6 +33,7 @@ __all__ = ["Format", "Intake", "formats", "options_of"]
 formats: Registry[type[Format]] = Registry(
     "format",
     {
+        "ade20k": "granum.loaders.ade20k",
         "ava": "granum.loaders.ava",
         "brats": "granum.loaders.brats",
         "celeba": "granum.loaders.celeba",

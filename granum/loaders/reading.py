@@ -22,6 +22,8 @@ from granum.store.media import list_images
 __all__ = ["checked_options", "get_format", "read_into", "sniff"]
 
 ROWS_PER_BATCH = 2048
+BYTES_PER_BATCH = 1 << 26
+"""Of embedded images."""
 
 
 def sniff(path: str | Path) -> dict[str, str]:
@@ -213,10 +215,14 @@ def _batches(read: Iterable[Incoming | rows.Sample], intake: Intake) -> Iterator
         waiting.clear()
         return _to_layer(batch, intake.layer)
 
+    size = 0
     for item in read:
         if isinstance(item, rows.Sample):
             waiting.append(unique(item))
-            if len(waiting) >= ROWS_PER_BATCH:
+            if item.media is not None and item.media.bytes is not None:
+                size += len(item.media.bytes)
+            if len(waiting) >= ROWS_PER_BATCH or size >= BYTES_PER_BATCH:
+                size = 0
                 yield gathered()
         else:
             if waiting:

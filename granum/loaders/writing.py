@@ -102,6 +102,8 @@ def write_dataset(
     given = checked_options(format_.write, options or {}, f"writing {to}")
     if format_.media_is_data and media == "none":
         raise UsageError(f"{to} is made of the images themselves: --media copy|link|hardlink")
+    if format_.media_inside and media not in ("none", "copy"):
+        raise UsageError(f"{to} puts images into its own files: --media copy")
     target = Path(target)
     single = target.suffix.lower() in format_.single
     report = account(dataset, format_, given)
@@ -115,8 +117,9 @@ def write_dataset(
         return report
     projected = _projected(dataset, format_, given)
     with atomic_output(target, overwrite=overwrite, single=single) as out:
+        out.embed = media != "none"
         format_.write(projected, out, **given)
-        if media != "none":
+        if media != "none" and not format_.media_inside:
             if single:
                 raise UsageError(f"{target} is one file; name a folder to place media in")
             _place(dataset, projected, format_, out, media, target)

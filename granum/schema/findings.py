@@ -38,6 +38,12 @@ CODES: dict[str, Code] = {
     ),
     "box-mismatch": Code("warning", "a stated box is not that of the mask", KEPT, KEPT),
     "box-outside-image": Code("warning", "a box reaches beyond its image", KEPT, "clips the box"),
+    "broken-archive": Code(
+        "error",
+        "an archive or a file of records is damaged or cut off",
+        "imports what stands before",
+        "imports what stands before",
+    ),
     "broken-media": Code("error", "a media file does not decode", KEPT, KEPT),
     "conflicting-records": Code(
         "warning", "two files tell different things of the same record", KEPT, KEPT

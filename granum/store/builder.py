@@ -30,6 +30,8 @@ __all__ = [
 
 PART_SAMPLES = 16_384
 PART_ANNOTATIONS = 65_536
+PART_BYTES = 1 << 29
+"""Of samples, images embedded in them included."""
 
 
 @dataclass(slots=True)
@@ -199,12 +201,13 @@ class StoreBuilder(_Builder):
     def _full(self, following: pa.Table) -> bool:
         n = sum(s.num_rows for s, _ in self._pending)
         m = sum(t.num_rows for _, ls in self._pending for t in ls.values())
-        size = max(n / PART_SAMPLES, m / PART_ANNOTATIONS)
+        held = sum(s.nbytes for s, _ in self._pending)
+        size = max(n / PART_SAMPLES, m / PART_ANNOTATIONS, held / PART_BYTES)
         if not n or size < 1:
             return False
         last = column(self._pending[-1][0], "group")[-1].as_py()
         first = column(following, "group")[0].as_py() if following.num_rows else None
-        return size > 8 or last is None or last != first
+        return size > (3 if held > PART_BYTES else 8) or last is None or last != first
 
     def _flush(self) -> None:
         if not self._pending:

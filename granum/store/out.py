@@ -31,11 +31,13 @@ class Out:
     """What a writer writes to: relative names in, one file per name.
 
     ``single`` is set where the user named a file (``out.json``): the writer then writes one
-    file, through ``file(out.single)``.
+    file, through ``file(out.single)``. ``embed`` is set where images are wanted, for formats that
+    put them into their own files.
     """
 
     def __init__(self, root: Path, single: str | None) -> None:
         self.root, self.single = root, single
+        self.embed = False
         self._written: set[str] = set()
         self._folders: set[Path] = set()
 

@@ -144,6 +144,9 @@ class FormatSuite(Bench):
     def test_places_media(self, tmp_path: Path, mode: str) -> None:
         """Each image is in the target, once, with the bytes it had."""
         dataset, target = self.example(tmp_path), tmp_path / "w" / self.target
+        if self.format.media_inside:
+            self.embeds(dataset, target, mode)
+            return
         self.write(dataset, target, media=mode)
         files = [p for p in target.rglob("*") if p.is_file()]
         for one in dataset.samples(["media"])["media"].to_pylist():
@@ -152,6 +155,20 @@ class FormatSuite(Bench):
             assert placed.is_symlink() == (mode == "link")
             assert placed.samefile(source) == (mode != "copy")
         assert len(self.read(target)) == len(dataset)
+
+    def embeds(self, dataset: Dataset, target: Path, mode: str) -> None:
+        """Images go into the files, with the bytes they had; a link cannot."""
+        if mode != "copy":
+            with pytest.raises(UsageError, match="copy"):
+                self.write(dataset, target, media=mode)
+            return
+        self.write(dataset, target, media=mode)
+        root = Path(dataset.meta.media_root or "")
+        back = {s.key: s.row.media for s in self.read(target)}
+        for sample in (s.row for s in dataset):
+            found = back[sample.key]
+            assert found is not None and sample.media is not None and sample.media.path is not None
+            assert found.bytes == (root / sample.media.path).read_bytes()
 
     @pytest.mark.parametrize("how", [OSError, KeyboardInterrupt])
     def test_failing_leaves_nothing(

@@ -13,13 +13,14 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
+from granum.loaders._map_masks import maps_as_rle
 from granum.loaders._notes import category_names
 from granum.loaders._paths import split_folders, unique_paths
 from granum.loaders._units import in_unit
 from granum.loaders.base import Format, keep_columns
 from granum.schema import rows, tables
 from granum.schema.attributes import PREFIX, fits
-from granum.schema.tables import column, with_column
+from granum.schema.tables import column, with_column, without_columns
 from granum.store.dataset import Dataset
 from granum.store.parts import Batch
 
@@ -107,6 +108,7 @@ class RowFormat(Format):
         by_split: each split has a folder, with ``folder`` in it.
         flat: images lie in one folder, without folders below it.
         stems: no two images differ in their suffix only.
+        map_masks: masks in label images become run lengths, where the images are at hand.
     """
 
     unit: ClassVar[str | None] = "pixel"
@@ -114,6 +116,7 @@ class RowFormat(Format):
     by_split: ClassVar[bool] = False
     flat: ClassVar[bool] = False
     stems: ClassVar[bool] = False
+    map_masks: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._context: tuple[Dataset, Context] | None = None
@@ -155,6 +158,9 @@ class RowFormat(Format):
         """
         if self.unit is not None:
             batch = in_unit(batch, dataset, self.unit)
+        if self.map_masks and "map" in batch.annotations.column_names:
+            table = maps_as_rle(batch.annotations, batch.samples, batch.start, dataset)
+            batch = Batch(batch.samples, without_columns(table, ["map"]), batch.start)
         batch = keep_columns(batch, self.keeps)
         context = self.context(dataset, options)
         samples = rows.samples_from_table(batch.samples)

@@ -75,6 +75,7 @@ class Cvat(RowFormat):
     tolerance = {"bbox": 1e-6, "angle": 1e-9}  # noqa: RUF012  (corners; degrees)
     media_note = "labels only: put the images beside them with --media copy|link|hardlink"
     ordered = True
+    map_masks = True
     checked = "real data"
 
     def sniff(self, root: Path) -> str | None:

@@ -68,6 +68,7 @@ class Labelme(RowFormat):
     ordered = False
     by_split = True
     stems = True
+    map_masks = True
     checked = "real data"
 
     def sniff(self, root: Path) -> str | None:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from granum.loaders._map_masks import maps_as_rle
 from granum.loaders.base import blank
 from granum.loaders.coco.targets import coco_sources, is_loose
 from granum.schema import geometry, rows, tables
@@ -21,11 +22,14 @@ __all__ = ["project", "project_categories"]
 
 
 def project(batch: Batch, dataset: Dataset, holes: str) -> Batch:
-    """COCO is in pixels, has no holes in polygons, no label maps, no annotations of whole groups.
+    """COCO is in pixels, has no holes in polygons, no annotations of whole groups. The pixels of a
+    value in a label map become an RLE, where the map is at hand.
 
     Where sizes are unknown, relative coordinates are refused by ``SizeUnknownError``.
     """
     samples, table = batch.samples, batch.annotations
+    if "map" in table.column_names:
+        table = maps_as_rle(table, samples, batch.start, dataset)
     table = without_columns(table, ["map", "keypoint_scores", "track_source_id"])
     samples = without_columns(samples, ["channels", "depth", "orientation"])
     table = _on_samples(table)

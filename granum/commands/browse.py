@@ -17,7 +17,9 @@ def flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("--port", type=int, default=5151)
     p.add_argument("--address", help="that the server listens on (default: this machine only)")
     p.add_argument("--layers", type=words, metavar="A,B", help="default: all")
-    p.add_argument("--columns", type=words, metavar="A,B", help="derived columns to show")
+    p.add_argument(
+        "--columns", type=words, metavar="A,B", help="default: all of one value a sample"
+    )
     p.add_argument("--polygons", choices=("masks", "polylines", "both"), default="both")
     p.add_argument("--persistent", action="store_true", help="keep the dataset in its database")
     p.add_argument("--overwrite", action="store_true", help="replace a FiftyOne dataset")
@@ -57,6 +59,7 @@ def run(a: argparse.Namespace) -> Outcome:
     text = f"{len(done.dataset)} samples in the FiftyOne dataset {done.dataset.name}"
     if done.report.lost_names():
         text += f"\n{done.report.table()}"
+    text += "".join(f"\nnote: {note}" for note in done.report.notes)
     if done.url and not a.json:
         print(f"{text}\n{done.url} (interrupt to stop)", file=sys.stderr, flush=True)
         done.session.wait(-1)

@@ -11,7 +11,7 @@ from PIL import Image
 
 import granum
 from granum.cli import main
-from granum.schema.rows import Annotation, Category, Media, Sample
+from granum.schema.rows import Annotation, Category, LabelMap, Media, Sample
 from granum.store.dataset import Dataset
 
 
@@ -48,3 +48,15 @@ def test_an_unknown_dataset_is_named(
 ) -> None:
     assert main(["browse", str(store), "--name", "nope", "--take-back", "edits"]) == 1
     assert "unknown FiftyOne dataset 'nope'" in capsys.readouterr().err
+
+
+def test_what_is_not_shown_is_said(
+    fo: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (20, 10)).save(tmp_path / "a.png")
+    row = Annotation(bbox=(1, 1, 5, 5), map=LabelMap("gone.png", value=1))
+    sample = Sample("a.png", Media("a.png"), 20, 10, annotations=[row])
+    Dataset.from_rows([sample], media_root=tmp_path).save(tmp_path / "s.granum")
+    assert main(["browse", str(tmp_path / "s.granum"), "--name", "gone", "--no-launch"]) == 0
+    told = capsys.readouterr().out
+    assert "note: 1 masks are not shown" in told and "gone.png" in told

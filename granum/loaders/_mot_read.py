@@ -91,14 +91,15 @@ class Reader:
 
     def checked(self, text: _Text, length: int | None) -> None:
         """Tracks that are twice in a frame, and frames beyond the sequence."""
-        pairs = np.column_stack([text.frame, text.track])[text.track >= 0]
-        lines = text.rows.line[text.track >= 0]
-        order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-        again = order[1:][(pairs[order][1:] == pairs[order][:-1]).all(axis=1)]
-        for row in again.tolist():
-            frame, track = pairs[row].tolist()
-            message = f"track {track} was in frame {frame} before"
-            self.intake.fault("duplicate-track", text.name, f"line {lines[row]}", message)
+        found, code = np.unique(text.track, return_inverse=True)
+        key = (text.frame * len(found) + np.ravel(code))[text.track >= 0]
+        ordered = np.sort(key)
+        if (ordered[1:] == ordered[:-1]).any():
+            rows_ = np.flatnonzero(text.track >= 0)[np.argsort(key, kind="stable")]
+            for row in rows_[1:][ordered[1:] == ordered[:-1]].tolist():
+                message = f"track {text.track[row]} was in frame {text.frame[row]} before"
+                place = f"line {text.rows.line[row]}"
+                self.intake.fault("duplicate-track", text.name, place, message)
         if length is not None and len(late := np.flatnonzero(text.frame > length)):
             place = f"line {text.rows.line[late[0]]}"
             message = f"frame {text.frame[late[0]]} of a sequence of {length}"

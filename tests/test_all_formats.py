@@ -67,6 +67,11 @@ LEAST: dict[str, tuple[Keeps, ...]] = {
         Keeps(("category", "text", "split"), ("label", "caption")),
         Keeps(("bbox", "category", "split")),
     ),
+    "jsonl_captions": (
+        Keeps(("text", "split", "samples.attributes"), ("caption",)),
+        Keeps(("bbox", "category", "score", "split")),
+        Keeps(("category",), ("label",)),
+    ),
     "kitti": (
         Keeps(("bbox", "category", "score", "truncated", "occluded", "split")),
         Keeps(("bbox", "ignore"), limits={"always": ["ignore"]}),

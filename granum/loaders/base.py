@@ -52,6 +52,7 @@ formats: Registry[type[Format]] = Registry(
         "genvideo": "granum.loaders.genvideo",
         "hf": "granum.loaders.hf",
         "image_folder": "granum.loaders.image_folder",
+        "jsonl_captions": "granum.loaders.jsonl_captions",
         "kitti": "granum.loaders.kitti",
         "kitti_tracking": "granum.loaders.kitti_tracking",
         "label_maps": "granum.loaders.label_maps",

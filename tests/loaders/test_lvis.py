@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pycocotools.coco import COCO
 
 import granum
 from granum.errors import FindingsError, LossError
@@ -238,6 +239,18 @@ def test_coco_keeps_the_lists_as_they_are(tmp_path: Path) -> None:
     found = granum.read(placed(tmp_path, v1()), format="coco", on_error="skip")
     granum.write(found, tmp_path / "out.json", "coco")
     assert json.loads((tmp_path / "out.json").read_text()) == v1()
+
+
+def test_pycocotools_reads_what_is_written(tmp_path: Path) -> None:
+    found = granum.read(placed(tmp_path, v1()))
+    granum.write(found, tmp_path / "out.json", "lvis")
+    reference = COCO(str(tmp_path / "out.json"))
+    assert sorted(reference.imgs) == [9, 391895]
+    assert [c["name"] for c in reference.loadCats([3, 12, 7])] == found.category_names()
+    assert [a["bbox"] for a in reference.loadAnns(reference.getAnnIds(catIds=[3]))] == [
+        [1, 2, 4, 6],
+        [1, 2, 4, 6],
+    ]
 
 
 def test_real_data(tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ formats: Registry[type[Format]] = Registry(
         "kitti_tracking": "granum.loaders.kitti_tracking",
         "label_maps": "granum.loaders.label_maps",
         "labelme": "granum.loaders.labelme",
+        "labelme_xml": "granum.loaders.labelme_xml",
         "lvis": "granum.loaders.lvis",
         "mot": "granum.loaders.mot",
         "mots": "granum.loaders.mots",

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from granum.errors import UnknownNameError, UsageError
 from granum.store.dataset import Dataset
 from granum.train.classes import Classes, classes_of
-from granum.train.decode import decoder as decoder_named
+from granum.train.decode import opener
 from granum.train.order import Order, Visit, visits
 from granum.train.samples import Pictures
 from granum.train.targets import targets_of
@@ -76,7 +76,7 @@ def to_torch(
     """
     from granum.train._torch_dataset import TorchDataset
 
-    decoder_named(decoder)
+    opener(decoder)
     both = None if size is None else as_size(size)
     seen = dataset if layer is None else dataset.layer(layer)
     if not isinstance(classes, Classes):
@@ -211,14 +211,15 @@ def loader(
         UsageError: an empty dataset, or no full batch with ``drop_last``.
     """
     import torch
-    from torch.utils.data import DataLoader
+
+    from granum.train._torch_dataset import Loader
 
     if not 0 <= rank < world:
         raise UsageError(f"rank {rank} is not in 0..{world - 1}")
     order = Order(len(dataset), dataset.fingerprint, seed, batch_size, drop_last, shuffle)
     first = epoch * order.steps
     sampler = VisitSampler(order, first + start_step, first + epochs * order.steps, rank, world)
-    return DataLoader(
+    return Loader(
         dataset,
         batch_sampler=sampler,  # type: ignore[arg-type]  # its items are visits
         num_workers=workers,

@@ -8,7 +8,7 @@ a whole factor where the caller needs no more (JPEG's scaled inverse DCT), which
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,15 +22,36 @@ from granum.store.media import MAX_PIXELS, open_image
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["DECODERS", "Decoder", "Pixels", "SampleError", "decoder", "oriented", "read_bytes"]
+__all__ = [
+    "DECODERS",
+    "Decoder",
+    "Opened",
+    "Opener",
+    "Pixels",
+    "SampleError",
+    "Take",
+    "decoder",
+    "opener",
+    "oriented",
+    "read_bytes",
+]
 
 Pixels = npt.NDArray[np.uint8]
 
 Size = tuple[int, int]
 
+Take = Callable[[int], npt.NDArray[np.uint8]]
+"""Gives so many bytes to decode into."""
+
+Opened = tuple[Callable[[], Pixels], Size]
+"""What decodes (RGB, shape (height, width, 3)), and the (height, width) that the file states."""
+
+Opener = Callable[[bytes, Size | None, Take | None], Opened]
+"""Takes a file's bytes, the least (height, width) that is needed (None: all of it), and where to
+get memory (None: anywhere). Headers are looked at, pixels are not decoded yet."""
+
 Decoder = Callable[[bytes, Size | None], tuple[Pixels, Size]]
-"""Takes a file's bytes and the least (height, width) that is needed (None: all of it); gives RGB
-pixels, shape (height, width, 3), and the (height, width) that the file states."""
+"""An ``Opener``, and the decoding."""
 
 
 class SampleError(GranumError, ValueError):
@@ -52,10 +73,22 @@ def read_bytes(path: str | Path) -> bytes:
         raise FormatError(path, f"the image cannot be read: {error.strerror}") from error
 
 
-@lru_cache
 def decoder(name: str = "auto") -> Decoder:
+    """As ``opener``, decoding at once."""
+    open_ = opener(name)
+
+    def decode(data: bytes, least: Size | None = None) -> tuple[Pixels, Size]:
+        finish, size = open_(data, least, None)
+        return finish(), size
+
+    return decode
+
+
+@lru_cache
+def opener(name: str = "auto") -> Opener:
     """A decoder by name: ``pil``, ``simplejpeg`` (JPEG by libjpeg-turbo, the rest by Pillow), or
-    ``auto``: the fastest that is installed.
+    ``auto``: the fastest that is installed. Opening and decoding raise ``FormatError`` where the
+    file is damaged, or no image.
 
     Raises:
         UnknownNameError: there is none of that name.
@@ -74,20 +107,21 @@ def _has_simplejpeg() -> bool:
     return find_spec("simplejpeg") is not None
 
 
-def by_pillow(data: bytes, least: Size | None = None) -> tuple[Pixels, Size]:
-    """Any image that Pillow reads.
+def by_pillow(data: bytes, least: Size | None, take: Take | None) -> Opened:
+    """Any image that Pillow reads, in memory of Pillow's own."""
+    image = open_image(data)
+    size = image.height, image.width
+    if least is not None and image.format == "JPEG":
+        image.draft("RGB", (least[1], least[0]))
+    return partial(_by_pillow, image), size
 
-    Raises:
-        FormatError: it is damaged, or no image.
-    """
-    with open_image(data) as image:
-        size = image.height, image.width
-        if least is not None and image.format == "JPEG":
-            image.draft("RGB", (least[1], least[0]))
-        try:
-            return _rgb(image), size
-        except (OSError, ValueError, SyntaxError) as error:
-            raise FormatError("image", f"cannot be decoded: {error}") from error
+
+def _by_pillow(image: Image) -> Pixels:
+    try:
+        with image:
+            return _rgb(image)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise FormatError("image", f"cannot be decoded: {error}") from error
 
 
 def _rgb(image: Image) -> Pixels:
@@ -97,29 +131,34 @@ def _rgb(image: Image) -> Pixels:
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def by_simplejpeg(data: bytes, least: Size | None = None) -> tuple[Pixels, Size]:
-    """JPEG by libjpeg-turbo; anything else, and rare kinds of JPEG, by Pillow.
-
-    Raises:
-        FormatError: it is damaged, or no image.
-    """
+def by_simplejpeg(data: bytes, least: Size | None, take: Take | None) -> Opened:
+    """JPEG by libjpeg-turbo; anything else, and rare kinds of JPEG, by Pillow."""
     import simplejpeg  # type: ignore[import-untyped]
 
     if data[:3] != b"\xff\xd8\xff":
-        return by_pillow(data, least)
-    options: dict[str, Any] = {}
+        return by_pillow(data, least, take)
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-        if colours not in ("YCbCr", "RGB", "Gray") or height * width > MAX_PIXELS:
-            return by_pillow(data, least)
-        if least is not None and 2 * least[0] <= height and 2 * least[1] <= width:
-            options = {"min_height": least[0], "min_width": least[1], "min_factor": 2}
-        return simplejpeg.decode_jpeg(data, "RGB", **options), (height, width)
+    except ValueError as error:
+        raise FormatError("image", f"cannot be decoded: {error}") from error
+    if colours not in ("YCbCr", "RGB", "Gray") or height * width > MAX_PIXELS:
+        return by_pillow(data, least, take)
+    options: dict[str, Any] = {}
+    if least is not None and 2 * least[0] <= height and 2 * least[1] <= width:
+        options = {"min_height": least[0], "min_width": least[1], "min_factor": 2}
+    if take is not None:
+        options["buffer"] = take(height * width * 3)
+    return partial(_by_simplejpeg, simplejpeg.decode_jpeg, data, options), (height, width)
+
+
+def _by_simplejpeg(decode: Callable[..., Pixels], data: bytes, options: dict[str, Any]) -> Pixels:
+    try:
+        return decode(data, "RGB", **options)
     except ValueError as error:
         raise FormatError("image", f"cannot be decoded: {error}") from error
 
 
-DECODERS: dict[str, Decoder] = {"pil": by_pillow, "simplejpeg": by_simplejpeg}
+DECODERS: dict[str, Opener] = {"pil": by_pillow, "simplejpeg": by_simplejpeg}
 
 _TURNS: dict[int, Callable[[Pixels], Pixels]] = {
     2: lambda p: p[:, ::-1],

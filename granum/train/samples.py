@@ -24,9 +24,9 @@ read, and ``weight`` (batch,): 0 for the stand-in of a batch that would be empty
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,11 +39,8 @@ from granum.schema.tables import column
 from granum.schema.units import is_relative
 from granum.store.dataset import Dataset
 from granum.store.media import media_path
-from granum.train.decode import Decoder, Pixels, SampleError, oriented, read_bytes
+from granum.train.decode import Opened, Opener, Pixels, SampleError, Take, oriented, read_bytes
 from granum.train.targets import Place, Target
-
-if TYPE_CHECKING:
-    import torch
 
 __all__ = ["PER_BOX", "Pictures", "as_tensors", "collate", "resized"]
 
@@ -97,29 +94,53 @@ class Pictures:
     def key(self, i: int) -> str:
         return str(self.keys[i].as_py())
 
-    def read(self, i: int, decode: Decoder, least: Size | None) -> tuple[Pixels, Place]:
-        """RGB pixels of image ``i`` (maybe smaller, see :mod:`granum.train.decode`), and what
-        its stored raster is.
+    def pixels(self, rows: npt.NDArray[np.int64]) -> list[int]:
+        """How many pixels the store says that images have; 0 where it does not know."""
+        found: list[int] = (self.height[rows].astype(np.int64) * self.width[rows]).tolist()
+        return found
 
-        Raises:
-            SampleError: it is absent, damaged, or of another size than the store says.
+    def read(
+        self, rows: Sequence[int], open_: Opener, least: Size | None, take: Take | None = None
+    ) -> list[tuple[Pixels, Place] | SampleError]:
+        """RGB pixels of images (maybe smaller, see :mod:`granum.train.decode`), in memory that
+        ``take`` gives, and what their stored rasters are; an error in the place of an image that is
+        absent, damaged, or of another size than the store says.
+
+        All files are read, then all are decoded: going back and forth between the interpreter and
+        the decoder, each finds the caches full of the other.
         """
+        opened = [self._tried(i, self._opened, i, open_, least, take) for i in rows]
+        decoded = [
+            (one if isinstance(one, SampleError) else self._tried(i, one[0]))
+            for i, one in zip(rows, opened, strict=True)
+        ]
+        return [
+            (one if isinstance(one, SampleError) else self._tried(i, self._placed, i, one, was[1]))
+            for i, was, one in zip(rows, opened, decoded, strict=True)
+        ]
+
+    def _opened(self, i: int, open_: Opener, least: Size | None, take: Take | None) -> Opened:
+        if least is not None and self.orientation[i] > 4:
+            least = (least[1], least[0])
+        return open_(self._bytes(i), least, take)
+
+    def _tried(self, i: int, step: Callable[..., Any], *arguments: Any) -> Any:
+        """What a step gives; an error that names the sample, where it fails."""
         try:
-            return self._read(i, decode, least)
+            return step(*arguments)
         except GranumError as error:
             reason = error.reason if isinstance(error, FormatError) else str(error)
-            raise SampleError(f"sample {self.key(i)!r} ({self._where(i)}): {reason}") from error
+            told = SampleError(f"sample {self.key(i)!r} ({self._where(i)}): {reason}")
+            told.__cause__ = error
+            return told
 
-    def _read(self, i: int, decode: Decoder, least: Size | None) -> tuple[Pixels, Place]:
-        turned = self.orientation[i] in (5, 6, 7, 8)
-        if least is not None and turned:
-            least = (least[1], least[0])
-        pixels, size = decode(self._bytes(i), least)
-        if self.orientation[i] > 1:
-            pixels = oriented(pixels, int(self.orientation[i]))
-            size = (size[1], size[0]) if turned else size
+    def _placed(self, i: int, pixels: Pixels, size: Size) -> tuple[Pixels, Place]:
+        turn = int(self.orientation[i])
+        if turn > 1:
+            pixels = oriented(pixels, turn)
+            size = (size[1], size[0]) if turn > 4 else size
         stated = (int(self.height[i]), int(self.width[i]))
-        if all(stated) and stated != size:
+        if stated != size and all(stated):
             raise FormatError(
                 self._where(i),
                 f"the image is {size[1]} x {size[0]}, the store says {stated[1]} x {stated[0]}",
@@ -150,29 +171,29 @@ def _child(media: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
 def resized(pixels: Pixels, target: Target, place: Place, size: Size | None) -> dict[str, Any]:
     """Image and target brought to ``size`` (height, width), without keeping the aspect: pixels
     bilinearly with antialiasing, masks by the nearest pixel."""
-    from PIL import Image
-
     height, width = place.size
     to = size or place.size
     if pixels.shape[:2] != to:
+        from PIL import Image
+
         picture = Image.fromarray(pixels)
         pixels = np.asarray(picture.resize(to[::-1], Image.Resampling.BILINEAR))
     y, x = to[0] / height, to[1] / width
-    out: dict[str, Any] = {"image": pixels, "size": np.asarray(place.size, np.int64)}
-    out["scale"] = np.asarray([y, x])
+    out = {"image": pixels, "size": np.array(place.size), "scale": np.array((y, x)), **target}
     if "boxes" in target:
         out["boxes"] = (target["boxes"] * [x, y, x, y]).astype(np.float32)
         out["area"] = (target["area"] * (x * y)).astype(np.float32)
-        target = {k: v for k, v in target.items() if k not in out}
     if "mask" in target:
         mask = target["mask"]
         if mask.shape != place.size:
             raise ValueError(f"a mask of {mask.shape} on an image of {place.size}")
         if mask.shape != to:
+            from PIL import Image
+
             small = Image.fromarray(mask.astype(np.uint8))
             mask = np.asarray(small.resize(to[::-1], Image.Resampling.NEAREST)).astype(np.int64)
-        target = {**target, "mask": mask}
-    return {**out, **target}
+        out["mask"] = mask
+    return out
 
 
 def as_tensors(sample: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,22 +223,20 @@ def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for name, first in samples[0].items():
         values = [s[name] for s in samples]
         if name == "index":
-            out[name] = torch.tensor(values)
+            out[name] = torch.from_numpy(np.array(values))
         elif isinstance(first, str):
             out[name] = values
-        elif name in PER_BOX or any(v.shape != first.shape for v in values):
+        elif name in PER_BOX or any(v.shape != first.shape for v in values[1:]):
             out[name] = [as_tensors({name: v})[name] for v in values]
         else:
-            out[name] = _stacked(values, is_image=name == "image")
+            out[name] = _stacked(torch, values, is_image=name == "image")
     return out
 
 
-def _stacked(values: Sequence[Any], is_image: bool) -> torch.Tensor:
+def _stacked(torch: Any, values: Sequence[Any], is_image: bool) -> Any:
     """One tensor of values of one shape. In memory, channels of images stay last, as decoders
     write them (to stack what is permuted costs more than to decode it); one value is not copied.
     """
-    import torch
-
     if isinstance(values[0], torch.Tensor):
         values = [v.permute(1, 2, 0) if is_image else v for v in values]
         stacked = values[0][None] if len(values) == 1 else torch.stack(values)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from granum.errors import UsageError
 from granum.schema import rows
@@ -16,6 +17,7 @@ from tests.train.tiny import labelled, picture
 
 torch = pytest.importorskip("torch")
 
+from granum.train import _torch_dataset  # noqa: E402
 from granum.train.dataset import loader, to_torch  # noqa: E402
 from granum.train.decode import SampleError  # noqa: E402
 
@@ -126,6 +128,61 @@ def test_damage_may_be_replaced(tmp_path: Path) -> None:
     )
     with pytest.raises(SampleError, match="12 samples in a row"):
         next(iter(loader(nothing, 4)))
+
+
+@pytest.mark.parametrize("on_error", ["skip", "replace"])
+@pytest.mark.parametrize("batch", [1, 3, 5, 12])
+def test_loading_here_equals_torchs_own_loop(tmp_path: Path, on_error: Any, batch: int) -> None:
+    ds = with_damage(tmp_path, 3, 7)
+    data = to_torch(ds, "classification", transform=Augment(0.5, 0.3), on_error=on_error)
+    ours = loader(data, batch, seed=2, epochs=2)
+    theirs = torch.utils.data.DataLoader(
+        data, batch_sampler=ours.batch_sampler, collate_fn=data.collate
+    )
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine.keys() == other.keys()
+        for name, value in mine.items():
+            same = torch.equal if isinstance(value, torch.Tensor) else lambda a, b: a == b
+            assert same(value, other[name]), name
+
+
+def test_batches_before_the_damage_come_first(tmp_path: Path) -> None:
+    data = to_torch(with_damage(tmp_path, 3), "classification", size=(8, 8))
+    batches = iter(loader(data, 1, shuffle=False))
+    assert [next(batches)["index"].item() for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(SampleError, match=r"03\.png"):
+        next(batches)
+
+
+def test_kept_batches_stay_as_they_are(tmp_path: Path) -> None:
+    pytest.importorskip("simplejpeg")
+    samples = []
+    for i in range(20):
+        level = np.full((16 + i % 3, 24, 3), 10 * i, np.uint8)
+        Image.fromarray(level).save(tmp_path / f"{i}.jpg", quality=95)
+        samples.append(rows.Sample(f"{i}.jpg", rows.Media(f"{i}.jpg")))
+    data = to_torch(Dataset.from_rows(samples, media_root=tmp_path), "image")
+    kept = [b for _ in range(2) for b in loader(data, 3)]
+    for batch in kept:
+        for image, row in zip(batch["image"], batch["index"].tolist(), strict=True):
+            assert (image.float() - 10 * row).abs().max() <= 1
+    # Dropped, their memory is used again: two rounds need no more than one.
+    del kept, batch, image
+    held = sum(map(len, data.pool.idle.values()))
+    assert 20 <= held <= 40
+    list(loader(data, 3))
+    assert sum(map(len, data.pool.idle.values())) == held
+
+
+def test_big_images_are_not_read_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [rows.Sample(f"{i}", rows.Media("gone.png"), *s) for i, s in enumerate(
+        [(10, 10), (10, 10), (40, 10), (5, 10), (None, None), (10, 10), (10, 10)]
+    )]  # fmt: skip
+    data = to_torch(Dataset.from_rows(made, media_root=tmp_path), "image")
+    monkeypatch.setattr(_torch_dataset, "MOST", 250)
+    monkeypatch.setattr(_torch_dataset, "AHEAD", 3)
+    assert list(data._runs(data.rows)) == [(0, 2), (2, 3), (3, 6), (6, 7)]
+    assert list(data._runs(data.rows[:0])) == []
 
 
 @pytest.mark.parametrize("task", ["detection", "semantic", "anomaly", "classification", "image"])

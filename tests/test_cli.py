@@ -174,6 +174,15 @@ def test_formats_lists_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"coco", "coco_panoptic", "yolo", "voc", "image_folder", "hf"} <= set(listed)
     assert all(f["reads"] for f in listed.values())
     assert listed["coco"]["writes"] and not listed["cityscapes"]["writes"]
+    assert listed["coco_stuff"]["extra"] == "eval" and listed["coco"]["checked"] == "real data"
+    assert run("formats") == 0
+    said = capsys.readouterr().out
+    assert "moves bbox by at most 1e-06, angle by at most 1e-09" in said  # cvat
+    assert run("formats", "cityscapes") == 0
+    said = capsys.readouterr().out
+    assert "options to read: --annotations, --objects" in said and "leftImg8bit/train" in said
+    assert run("formats", "citiscapes") == 1
+    assert "Did you mean 'cityscapes'" in capsys.readouterr().err
 
 
 def test_unknown_trees_are_no_silent_empty_result(

@@ -5,55 +5,42 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from granum.loaders.base import formats
 from granum.verbs.look import describe_formats
+from granum.verbs.look import moved_by as by
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "formats"
 
 
 def page(facts: dict[str, Any], doc: str) -> str:
     """One format's page."""
-    keeps = ", ".join(f"`{k}`" for k in facts["keeps"])
-    tolerance = facts["tolerance"]
-    moved = ", ".join(f"`{k}` by at most {v:g}" for k, v in tolerance.items()) or "nothing"
-    options = [
-        f"- {way}: " + (", ".join(f"`--{str(o).replace('_', '-')}`" for o in listed) or "none")
-        for way, listed in (
-            ("reading", facts["read_options"]),
-            ("writing", facts["write_options"]),
-        )
-    ]
-    return "\n".join(
-        [
-            f"# {facts['title']} (`{facts['name']}`)",
-            "",
-            doc,
-            "",
-            f"Reads: {'yes' if facts['reads'] else 'no'}. Writes: "
-            f"{'yes' if facts['writes'] else 'no'}. Checked on: {facts['checked']}.",
-            "",
+    name, keeps = facts["name"], ", ".join(f"`{k}`" for k in facts["keeps"])
+    lines = [f"# {facts['title']} (`{name}`)", "", doc, ""]
+    does = "Read and written" if facts["writes"] else "Read only"
+    extra = f" Needs `pip install 'granum[{facts['extra']}]'`." if facts["extra"] else ""
+    lines += [f"{does}. Checked on: {facts['checked']}.{extra}", ""]
+    if facts["writes"]:
+        moved = ", ".join(f"`{k}` {by(v)}" for k, v in facts["tolerance"].items())
+        lines += [
             f"Keeps: {keeps}. What else a dataset holds is refused (`LossError`), or lost where "
             "`--allow-loss` says so.",
             "",
-            f"Moves within tolerance (pixels, or the column's unit): {moved}.",
-            "",
-            "Options:",
-            "",
-            *options,
-            "",
-            "```",
-            f"granum convert DATA data.granum --from {facts['name']}",
-            f"granum convert data.granum OUT --to {facts['name']}",
-            "```",
-            "",
+            f"Moves within tolerance (pixels, or the column's unit): {moved or 'nothing'}.",
         ]
-    )
+    else:
+        lines.append(f"Fills: {keeps}.")
+    lines += ["", "Options:", ""]
+    for way, listed in (("reading", facts["read_options"]), ("writing", facts["write_options"])):
+        if way == "reading" or facts["writes"]:
+            flags = ", ".join(f"`--{str(o).replace('_', '-')}`" for o in listed)
+            lines.append(f"- {way}: {flags or 'none'}")
+    lines += ["", "```", f"granum convert DATA data.granum --from {name}"]
+    if facts["writes"]:
+        lines.append(f"granum convert data.granum OUT --to {name}")
+    return "\n".join([*lines, "```", ""])
 
 
 def main() -> int:
@@ -62,14 +49,16 @@ def main() -> int:
     rows = ["| format | reads | writes | checked on | page |", "|---|---|---|---|---|"]
     wanted = {}
     for facts in describe_formats():
-        module = import_module(formats[str(facts["name"])].__module__)
-        wanted[f"{facts['name']}.md"] = page(facts, inspect.cleandoc(module.__doc__ or ""))
+        wanted[f"{facts['name']}.md"] = page(facts, facts["text"])
         yes = ["yes" if facts[k] else "no" for k in ("reads", "writes")]
         rows.append(
             f"| `{facts['name']}` | {yes[0]} | {yes[1]} | {facts['checked']} "
             f"| [{facts['title']}]({facts['name']}.md) |"
         )
-    wanted["README.md"] = "# Formats\n\n" + "\n".join(rows) + "\n"
+    intro = (
+        "Trees of other tools that are at hand for tests, and what reads each: [trees](trees.md)."
+    )
+    wanted["README.md"] = "# Formats\n\n" + "\n".join(rows) + f"\n\n{intro}\n"
     stale = []
     for name, text in wanted.items():
         path = FOLDER / name

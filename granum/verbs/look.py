@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from granum.schema.rows import Annotation
     from granum.store.view import SampleView
 
-__all__ = ["describe_formats", "gc", "info", "info_text", "show"]
+__all__ = ["describe_formats", "gc", "info", "info_text", "moved_by", "show"]
 
 
 def info(dataset: Dataset, *, expect: str | None = None) -> dict[str, Any]:
@@ -231,10 +233,15 @@ def _find(dataset: Dataset, key: str | int | None) -> int | str:
     raise UnknownNameError("sample", key, named or keys[:10])
 
 
-def describe_formats() -> list[dict[str, Any]]:
-    """What is known of each format: what it does and keeps, its options, how it was checked."""
+def describe_formats(only: str | None = None) -> list[dict[str, Any]]:
+    """What is known of each format: what it does and keeps, its options, how it was checked, and
+    the text of its module (the tree, coordinates, traps).
+
+    Raises:
+        UnknownNameError: there is no format ``only``.
+    """
     out = []
-    for name in formats:
+    for name in formats if only is None else [only]:
         format_ = formats[name]
         out.append(
             {
@@ -249,9 +256,17 @@ def describe_formats() -> list[dict[str, Any]]:
                 "read_options": sorted(options_of(format_.read)),
                 "write_options": sorted(options_of(format_.write)),
                 "spec": format_.spec,
+                "text": inspect.cleandoc(import_module(format_.__module__).__doc__ or ""),
             }
         )
     return out
+
+
+def moved_by(tolerance: float) -> str:
+    """A tolerance for people; infinite is that of masks that are painted anew."""
+    if tolerance == float("inf"):
+        return "in another file or form, pixel for pixel"
+    return f"by at most {tolerance:g}"
 
 
 def gc(

@@ -89,7 +89,7 @@ def test_shapes_parts_and_facts(tmp_path: Path) -> None:
     assert (sample.mask(2) == np.eye(5, 7, dtype=bool)).all()
     assert (wire.polyline, wire.shape_kind, wire.parent) == ([0, 1, 6, 1], "line", None)
     assert (bird.keypoints, bird.shape_kind) == ([2, 3, 2], "point")
-    assert sample.row().attributes == {"deleted": 1}
+    assert sample.row.attributes == {"deleted": 1}
 
 
 def test_files_side_by_side(tmp_path: Path) -> None:

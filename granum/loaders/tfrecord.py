@@ -14,8 +14,9 @@ label}`` and ``image/caption`` of the whole image. Further features are attribut
 there is one value for each.
 
 The name of a class counts before its number; numbers are looked up in the label map beside the
-file, or at the root; number 0 is the background's, so an object with it has no class. Images are embedded in the dataset. Both checksums of each record are checked.
-Key points and masks in numbers are not read, and reported.
+file, or at the root; number 0 is the background's, so an object with it has no class. Images are
+embedded in the dataset; where there is none in the file, it is looked for beside it. Both checksums
+of each record are checked. Key points and masks in numbers are not read, and reported.
 
 Spec: https://github.com/tensorflow/models/blob/master/research/object_detection/g3doc/using_your_own_dataset.md
 """

@@ -112,7 +112,7 @@ def test_name_and_number_disagree(tmp_path: Path) -> None:
     ("change", "code"),
     [
         ({f"{BOX}xmin": [0.5]}, "bad-value"),
-        ({f"{BOX}xmin": [0.5, float("nan")]}, "nan-box"),
+        ({f"{BOX}xmin": [float("nan"), 0.0]}, "nan-box"),
         ({f"{BOX}xmin": ["x", "y"]}, "bad-value"),
         ({"image/object/mask": [b""]}, "bad-value"),
         ({"image/object/mask": [0.0, 1.0]}, "unknown-shape"),

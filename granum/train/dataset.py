@@ -134,17 +134,23 @@ def subset(dataset: TorchDataset, rows: npt.ArrayLike, **changes: Any) -> TorchD
 
 
 def rows_of_split(dataset: Dataset, split: str) -> npt.NDArray[np.int64]:
-    """The samples of a split; ``col.NAME=SPLIT`` reads it from a derived column instead.
+    """The samples of a split: of the saved view of that name where there is one (``granum split``
+    makes such), else of the column ``split``; ``col.NAME=SPLIT`` reads a derived column instead.
 
     Raises:
         UnknownNameError: there is no sample in it.
     """
+    store = dataset.meta.store
+    if store is not None and split in store.manifest["views"]:
+        view = store.read(store.manifest["views"][split])
+        return np.sort(np.asarray(view["sample"], np.int64))
     name, given, value = split.rpartition("=")
     name, split = (name, value) if given else ("split", split)
     names = dataset.samples([name])[name].cast(pa.string())
     rows = np.flatnonzero(np.asarray(pc.fill_null(pc.equal(names, split), False)))
     if not len(rows):
-        raise UnknownNameError("split", split, names.drop_null().unique().to_pylist())
+        views = [] if store is None else [*store.manifest["views"]]
+        raise UnknownNameError("split", split, [*names.drop_null().unique().to_pylist(), *views])
     return rows
 
 

@@ -60,6 +60,7 @@ formats: Registry[type[Format]] = Registry(
         "labelme": "granum.loaders.labelme",
         "labelme_xml": "granum.loaders.labelme_xml",
         "lvis": "granum.loaders.lvis",
+        "mapillary": "granum.loaders.mapillary",
         "mot": "granum.loaders.mot",
         "mots": "granum.loaders.mots",
         "multi_view": "granum.loaders.multi_view",

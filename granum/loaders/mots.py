@@ -100,7 +100,8 @@ def _sniff(root: Path) -> str | None:
         for name in names_in(home / "instances_txt", 3):
             if _LINE.fullmatch(first_line(home / "instances_txt" / name)):
                 return f"{folder}/instances_txt/{name}: frame, id, class, size, RLE"
-        if any((home / i).is_dir() for i in _IMAGES):
+        # Mapillary Vistas has label images beside those of instances.
+        if any((home / i).is_dir() for i in _IMAGES) and not (home / "labels").is_dir():
             maps = home / "instances"
             for below in (maps, *(maps / n for n in folders_in(maps, 3))):
                 if any(_is_deep(below / n) for n in names_in(below, 3)):

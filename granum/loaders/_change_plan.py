@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from granum.schema import geometry, rows
 from granum.store.dataset import Dataset
 from granum.store.media import IMAGE_SUFFIXES, read_map
 
-__all__ = ["Item", "Place", "Plan", "places_of", "planned", "png"]
+__all__ = ["Item", "Place", "Plan", "places_of", "planned"]
 
 _DATE_MAPS = ("label1", "label2")
 _TAKEN = ("A", "B", "images", "labels", "label", *_DATE_MAPS)
@@ -224,11 +223,3 @@ def _content(
         return read_map(label_map, root)
     except (GranumError, OSError, ValueError, SyntaxError):
         return None
-
-
-def png(mask: npt.NDArray[np.bool_]) -> bytes:
-    from PIL import Image
-
-    out = io.BytesIO()
-    Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).save(out, "PNG")
-    return out.getvalue()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from granum.loaders._paths import names_in
 from granum.loaders.base import Intake
 from granum.loaders.reading import ImageFinder
 from granum.schema import rows
+from granum.store.media import encode_png
 
 __all__ = ["Release", "mat_files", "read_mats"]
 
@@ -82,7 +82,7 @@ def read_mats(
         if values is not None:
             _check(values, numbers, path, intake)
             sample.height, sample.width = values.shape
-            found = rows.LabelMap(bytes=_png(values), encoding="index", space="object")
+            found = rows.LabelMap(bytes=encode_png(values), encoding="index", space="object")
             sample.annotations.append(rows.Annotation("object", map=found))
         for text in _texts(content.get("captions")):
             sample.annotations.append(rows.Annotation("caption", text=text))
@@ -185,11 +185,3 @@ def _texts(found: Any) -> list[str]:
     if found.dtype.kind == "U":
         return [str(v).strip() for v in found.ravel()]
     return [t for v in found.ravel() for t in _texts(v)] if found.dtype == object else []
-
-
-def _png(values: npt.NDArray[np.uint8]) -> bytes:
-    from PIL import Image
-
-    out = io.BytesIO()
-    Image.fromarray(values).save(out, "PNG")
-    return out.getvalue()

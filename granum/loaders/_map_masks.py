@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from granum.errors import GranumError
 from granum.schema import geometry, rows, tables
 from granum.schema.tables import column, with_column
 from granum.store.dataset import Dataset
-from granum.store.media import read_values
+from granum.store.media import map_mask, read_values
 from granum.store.regions import held_maps
 
 __all__ = ["maps_as_rle"]
@@ -40,7 +39,7 @@ def maps_as_rle(table: pa.Table, samples: pa.Table, start: int, dataset: Dataset
     if not has.any():
         return table
     root = dataset.meta.map_root or dataset.meta.media_root
-    cells = held_maps(table["map"].to_pylist(), at.tolist())
+    cells: list[Any] = held_maps(table["map"].to_pylist(), at.tolist())
     sizes = [column(samples, n).to_pylist() for n in ("height", "width")]
     listed = column(table, "rle").to_pylist()
     by_image: dict[tuple[Any, ...], list[int]] = {}
@@ -50,24 +49,15 @@ def maps_as_rle(table: pa.Table, samples: pa.Table, start: int, dataset: Dataset
             key = (at[row], cell["path"], cell["bytes"], cell["encoding"])
             by_image.setdefault(key, []).append(row)
     for (sample, *_), at_image in by_image.items():
-        first: Any = cells[at_image[0]]
         try:
-            values = read_values(rows.LabelMap(**first), root)
+            values = read_values(rows.LabelMap(**cells[at_image[0]]), root)
         except (GranumError, OSError, ValueError, SyntaxError):
             continue  # it stays a label map, which the account tells
         stated = [sizes[0][sample], sizes[1][sample]]
         if any(s is not None and s != n for s, n in zip(stated, values.shape, strict=True)):
             continue
         for row in at_image:
-            size, counts = geometry.encode_mask(_mask(values, cells[row]))
+            size, counts = geometry.encode_mask(map_mask(rows.LabelMap(**cells[row]), values))
             listed[row] = {"size": list(size), "counts": counts, "form": "compressed"}
     kind = tables.ANNOTATIONS.field("rle").type
     return with_column(table, "rle", rows.column_array(listed, kind))
-
-
-def _mask(values: npt.NDArray[np.int64], cell: Any) -> npt.NDArray[np.bool_]:
-    if cell["encoding"] == "nonzero":
-        return values != 0
-    if cell["encoding"] == "greater":
-        return values > (cell["threshold"] or 0)
-    return values == cell["value"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from granum.loaders.base import image_name, keep_columns
 from granum.loaders.writing import with_sizes
 from granum.schema import geometry, rows
 from granum.store.dataset import Dataset
-from granum.store.media import map_mask, media_path, read_values
+from granum.store.media import encode_png, map_mask, media_path, read_values
 from granum.store.out import Out
 from granum.store.parts import Batch
 
@@ -198,14 +197,6 @@ def mask_of(one: rows.Annotation, size: Size | None, root: str | None) -> Mask |
     return found[0] if all(np.array_equal(found[0], m) for m in found[1:]) else None
 
 
-def _png(mask: Mask, value: int) -> bytes:
-    from PIL import Image
-
-    out = io.BytesIO()
-    Image.fromarray(mask.astype(np.uint8) * np.uint8(value)).save(out, "PNG")
-    return out.getvalue()
-
-
 def write_tree(dataset: Dataset, out: Out, plan: Plan, name: str, keeps: Collection[str]) -> None:
     """Write the masks of the dataset that was planned, and the notes of its projection."""
     categories = rows.categories_from_table(dataset.categories)
@@ -244,7 +235,7 @@ def _content(one: rows.Annotation, value: int, size: Size | None, root: str | No
             return content
     mask = mask_of(one, size, root)
     assert mask is not None
-    return _png(mask, value)
+    return encode_png(mask.astype(np.uint8) * np.uint8(value))
 
 
 def _record(category: rows.Category, name: str, product: str, value: int) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from granum.errors import FormatError, GranumError
 from granum.schema import geometry
 from granum.schema.rows import LabelMap
+from granum.store import media
 from granum.store.media import read_map, read_values
 
 __all__ = ["MAX_ID", "Canvas", "Ids", "boxes_of", "counts_of", "encode_png", "read_ids"]
@@ -65,12 +65,7 @@ def boxes_of(ids: Ids, wanted: Sequence[int]) -> list[list[int]]:
 
 def encode_png(ids: Ids) -> bytes:
     """Ids as an RGB PNG: R + 256 G + 65536 B."""
-    from PIL import Image
-
-    rgb = np.stack([ids & 255, ids >> 8 & 255, ids >> 16 & 255], axis=-1).astype(np.uint8)
-    out = io.BytesIO()
-    Image.fromarray(rgb).save(out, "PNG")
-    return out.getvalue()
+    return media.encode_png(np.stack([ids & 255, ids >> 8 & 255, ids >> 16 & 255], axis=-1))
 
 
 class Canvas:

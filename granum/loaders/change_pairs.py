@@ -45,7 +45,7 @@ from typing import Any, Literal
 
 from granum.errors import FormatError, UsageError
 from granum.loaders._change_cities import find_cities, read_cities
-from granum.loaders._change_plan import Place, Plan, places_of, planned, png
+from granum.loaders._change_plan import Place, Plan, places_of, planned
 from granum.loaders._change_read import (
     SPACE,
     Derive,
@@ -63,6 +63,7 @@ from granum.loaders._rows import Context, RowFormat, sample_rows
 from granum.loaders.base import Intake, formats
 from granum.schema import rows
 from granum.store.dataset import Dataset
+from granum.store.media import encode_png
 from granum.store.out import Out
 
 __all__ = ["ChangePairs"]
@@ -205,7 +206,7 @@ class ChangePairs(RowFormat):
             elif isinstance(item.content, bytes):
                 out.bytes(path, item.content)
             else:
-                out.bytes(path, png(item.content))
+                out.bytes(path, encode_png(item.content))
         listed = rows.categories_from_table(dataset.categories)
         classes = [c for c in listed if c.space != SPACE and (c.source_id or "").isdecimal()]
         if plan.encoding and classes:

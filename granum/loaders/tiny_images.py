@@ -34,6 +34,7 @@ from granum.loaders._paths import is_file, names_in
 from granum.loaders._pickles import load_pickle
 from granum.loaders.base import Format, Intake, formats
 from granum.schema import rows
+from granum.store.media import encode_png
 
 __all__ = ["TinyImages"]
 
@@ -83,20 +84,9 @@ class TinyImages(Format):
             raise FormatError(root, "no file of CIFAR or MNIST")
 
 
-def _png(values: Values) -> bytes:
-    """A PNG of (height, width) or (height, width, 3) values."""
-    import io
-
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(values).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def _sample(key: str, values: Values, split: str) -> rows.Sample:
     height, width = values.shape[:2]
-    return rows.Sample(key, rows.Media(bytes=_png(values)), width, height, split=split)
+    return rows.Sample(key, rows.Media(bytes=encode_png(values)), width, height, split=split)
 
 
 # ---------------------------------------------------------------------- CIFAR

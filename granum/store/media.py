@@ -145,10 +145,10 @@ def map_mask(label_map: LabelMap, values: npt.NDArray[np.int64]) -> npt.NDArray[
 
 
 def encode_png(values: npt.NDArray[np.generic]) -> bytes:
-    """A PNG of one channel: 0 and 255 of a mask, else the values, which fit 8 or 16 bits.
+    """A PNG: 0 and 255 of a mask, else the values, which fit 8 or, of one channel, 16 bits.
 
     Args:
-        values: shape (height, width), booleans or whole numbers from 0.
+        values: shape (height, width), booleans or whole numbers from 0; or (height, width, 3), RGB.
     """
     from PIL import Image
 

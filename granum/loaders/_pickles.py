@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import io
 import pickle
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +53,18 @@ def _allowed() -> dict[tuple[str, str], Any]:
     return found
 
 
+class _Inert:
+    """Stands in for an object of a class that is not imported; it has its fields."""
+
+
 class _Restricted(pickle.Unpickler):
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: Any, inert: Collection[tuple[str, str]]) -> None:
         super().__init__(file, encoding="latin1")
-        self._allowed = _allowed()
+        self._allowed, self._inert = _allowed(), inert
 
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in self._inert:
+            return _Inert
         found = self._allowed.get((module, name))
         if found is None:
             raise pickle.UnpicklingError(
@@ -69,7 +76,12 @@ class _Restricted(pickle.Unpickler):
         raise pickle.UnpicklingError("it refers to objects outside of itself")
 
 
-def load_pickle(source: Path | bytes, name: str | Path | None = None) -> Any:
+def load_pickle(
+    source: Path | bytes,
+    name: str | Path | None = None,
+    *,
+    inert: Collection[tuple[str, str]] = (),
+) -> Any:
     """The object of a pickle that holds numpy arrays, numbers, texts and plain containers.
 
     Strings of Python 2 are read as Latin-1.
@@ -77,6 +89,8 @@ def load_pickle(source: Path | bytes, name: str | Path | None = None) -> Any:
     Args:
         source: the file, or its bytes.
         name: what to call it in errors.
+        inert: module and name of classes of which the fields are taken, as attributes of an object
+            that does nothing; they are not imported.
 
     Raises:
         FormatError: it is damaged, or names anything else (nothing of it has run then).
@@ -84,7 +98,7 @@ def load_pickle(source: Path | bytes, name: str | Path | None = None) -> Any:
     data = source.read_bytes() if isinstance(source, Path) else source
     where = name or (source if isinstance(source, Path) else "pickle")
     try:
-        return _Restricted(io.BytesIO(data)).load()
+        return _Restricted(io.BytesIO(data), inert).load()
     except pickle.UnpicklingError as error:
         raise FormatError(where, f"a pickle that is not read: {error}") from error
     except RecursionError as error:

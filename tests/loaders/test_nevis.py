@@ -101,7 +101,7 @@ class TestNevis(ReaderSuite):
 
     def make(self, folder: Path) -> Path:
         root = tree(folder)
-        (root / "nevis_stream.py").write_text(STREAM.replace(" 'CIFAR 10'", ""))
+        (root / "nevis_stream.py").write_text(STREAM.replace("20', 'CIFAR 10'", "20',"))
         return root
 
 

@@ -168,11 +168,12 @@ class Reader:
 
     def _categories(self, text: _Text) -> pa.Array:
         numbers = text.rows.column(7)
-        found, inverse = np.unique(numbers, return_inverse=True)
-        at = []
-        for number in found.tolist():
-            place = f"line {text.rows.line[np.flatnonzero(numbers == number)[0]]}"
-            at.append(self._category(number, text, place))
+        found, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
+        lines = text.rows.line[first].tolist()
+        at = [
+            self._category(number, text, f"line {line}")
+            for number, line in zip(found.tolist(), lines, strict=True)
+        ]
         category = np.array(at, np.int32)[inverse]
         return pa.array(category, mask=category < 0)
 

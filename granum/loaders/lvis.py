@@ -245,7 +245,7 @@ def _read_lists(incoming: Incoming, intake: Intake) -> Incoming:
         for key, flag in _FLAG.items():
             if key not in extra:
                 continue
-            at = rows_of[origins[i][0]] if origins[i] else {}
+            at = {k: v for o in reversed(origins[i] or []) for k, v in rows_of[o].items()}
             numbers = _numbers(extra[key], at)
             for number in numbers:
                 label = rows.Annotation("label", at[number])

@@ -267,6 +267,7 @@ def faults(root: Path, on_error: str = "skip") -> list[tuple[str, str, str | Non
         ("1,2.5,3,4,5,6,1,1,1", "bad-value"),
         ("1,2,3,4,5,6,nan,1,1", "nan-score"),
         ("1,2,3,4,5,6,1,1.5,1", "bad-value"),
+        ("1,2,3,4,5,6,1,nan,1", "bad-value"),
         ("9,2,3,4,5,6,1,1,1", "frame-out-of-range"),
         ("1,0,3,4,5,6,1,1,1", "duplicate-track"),
     ],

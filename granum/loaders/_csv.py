@@ -26,7 +26,7 @@ from granum.loaders.base import Intake
 
 __all__ = ["Block", "CsvFile", "CsvWriter", "first_record"]
 
-BLOCK = 16 << 20
+BLOCK = 8 << 20
 """Bytes that are parsed at a time: what memory holds, some times over."""
 
 _HEAD = 1 << 20

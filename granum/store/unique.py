@@ -28,7 +28,7 @@ class Keys:
         """Take keys; False, and none is taken, where one is there already or comes twice."""
         n = len(keys)
         first = np.fromiter(map(hash, keys), np.int64, n)
-        second = np.fromiter((hash(k + "\0") for k in keys), np.int64, n)
+        second = np.fromiter(map(hash, map("\0".__add__, keys)), np.int64, n)
         order = np.lexsort((second, first))
         first, second = first[order], second[order]
         if ((first[1:] == first[:-1]) & (second[1:] == second[:-1])).any():

@@ -32,7 +32,7 @@ class Ids:
         self.closed = False
         self._count = 0
         self._sorted: Hexes = np.empty(0, np.uint64)
-        self._rows: Ints = np.empty(0, np.int64)
+        self._rows = np.empty(0, np.int32)
         self._texts: dict[str, int] = {}
         self._values: list[Hexes] = []  # by row, in pieces; 0 where the id is a text
         self._splits: list[npt.NDArray[np.int16]] = []
@@ -79,7 +79,7 @@ class Ids:
             self._note(fresh[order], split if isinstance(split, int) else split[where])
             place = np.searchsorted(self._sorted, fresh)
             self._sorted = np.insert(self._sorted, place, fresh)
-            self._rows = np.insert(self._rows, place, at)
+            self._rows = np.insert(self._rows, place, at.astype(np.int32))
             found = self._look_up(values)
         return np.repeat(found, np.diff(np.append(starts, len(high))))
 
@@ -87,7 +87,7 @@ class Ids:
         if not len(self._sorted):
             return np.full(len(values), -1)
         at = np.minimum(np.searchsorted(self._sorted, values), len(self._sorted) - 1)
-        return np.where(self._sorted[at] == values, self._rows[at], -1)
+        return np.where(self._sorted[at] == values, self._rows[at].astype(np.int64), -1)
 
     def _of_texts(self, ids: pa.Array, split: int | Ints) -> Ints:
         coded = ids.dictionary_encode()
@@ -119,6 +119,11 @@ class Ids:
         self._joined = None
 
     # ------------------------------------------------------------------ looking back
+
+    def finish(self) -> None:
+        """No more ids will be looked up: what that took is given back."""
+        self.closed = True
+        self._sorted, self._rows = np.empty(0, np.uint64), np.empty(0, np.int32)
 
     def names(self, start: int, stop: int) -> pa.Array:
         """The ids of rows ``start`` to ``stop``."""

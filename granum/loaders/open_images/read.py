@@ -67,6 +67,7 @@ def read_tree(root: Path, intake: Intake, decimal: str, at_hand: bool) -> Iterat
                 spill = Spill(Path(folder) / str(origin))
                 read_narratives(file, parser, spill)
                 aside.append(Aside(file, origin, spill))
+            ids.finish()
             classes.report()
             if listed:
                 _report_unlisted(parser, intake)

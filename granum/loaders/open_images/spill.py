@@ -10,7 +10,7 @@ import pyarrow as pa
 
 __all__ = ["RANGE", "Spill"]
 
-RANGE = 8192
+RANGE = 4096
 """Samples whose rows are read back together."""
 
 Ints = npt.NDArray[np.int64]

@@ -192,7 +192,8 @@ class Work:
         result = official(
             self.data.source, self.data.val.rows, found, self.hook.protocol, self.name
         )
-        return json.loads(result.to_json())  # type: ignore[no-any-return]
+        # Curves are left to ``evaluate``: a record of many epochs would be mostly those.
+        return {k: v for k, v in json.loads(result.to_json()).items() if k != "curves"}
 
     def _calibrated(self, model: torch.nn.Module) -> None:
         from granum.train._trainer_passes import Batches

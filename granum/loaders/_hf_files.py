@@ -253,6 +253,8 @@ def _sniff_file(path: Path) -> str | None:
     schema = _schema(path, path.name, path.suffix == ".arrow")
     if path.name == "metadata.parquet" or {"segments_info", "image_info"} <= {*schema.names}:
         return None  # those of segments are panoptic
+    if {"file_name", "caption", "source"} <= {*schema.names} and "image" not in schema.names:
+        return None  # rows about images that lie elsewhere
     images = image_columns(schema, features_of(schema))
     typed = [n for n in images if not pa.types.is_string(schema.field(n).type)]
     if typed:

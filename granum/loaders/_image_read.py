@@ -24,6 +24,7 @@ from granum.loaders._hf_samples import Further, Keys, flat_images, further, inco
 from granum.loaders._image_lists import label_table
 from granum.loaders._image_tree import METADATA, OWN_FILE, Tree, classes_of, splits_of
 from granum.loaders._metadata import is_media, read_metadata
+from granum.loaders._tar import holds_archives
 from granum.loaders.base import Intake
 from granum.schema import tables
 from granum.store.builder import Incoming
@@ -66,7 +67,10 @@ def sniff_metadata(root: Path) -> str | None:
         for folder in (root, *(p for p in below if p.is_dir())):
             for name in METADATA:
                 path = folder / name
-                if path.is_file() and any(is_media(c) for c in _columns(path)):
+                columns = _columns(path) if path.is_file() else []
+                if {"file_name", "caption", "source"} <= {*columns} and holds_archives(root):
+                    return None  # rows about images in archives
+                if any(is_media(c) for c in columns):
                     where = path.relative_to(root).as_posix()
                     return f"{where} has a column of file names"
     except (OSError, ValueError, csv.Error):

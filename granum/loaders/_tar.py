@@ -16,10 +16,11 @@ from typing import IO, Any
 import pyarrow as pa
 
 from granum.errors import FormatError
+from granum.loaders._paths import folders_in, names_in
 from granum.loaders.base import Intake
 from granum.store.out import safe_relative
 
-__all__ = ["SUFFIXES", "Member", "TarWriter", "is_tar", "members", "stem_of"]
+__all__ = ["SUFFIXES", "Member", "TarWriter", "holds_archives", "is_tar", "members", "stem_of"]
 
 _CODECS = {".tar": None, ".tar.gz": "gzip", ".tgz": "gzip", ".tar.bz2": "bz2", ".tar.zst": "zstd"}
 SUFFIXES = tuple(_CODECS)
@@ -32,6 +33,11 @@ _DAMAGE = (tarfile.TarError, EOFError, OSError, ValueError, OverflowError, pa.Ar
 def is_tar(name: str) -> bool:
     """Whether a file name is that of an archive."""
     return name.lower().endswith(SUFFIXES)
+
+
+def holds_archives(root: Path) -> bool:
+    """Whether archives lie in a folder, or in one of its folders. Never raises."""
+    return any(is_tar(n) for f in ("", *folders_in(root, 50)) for n in names_in(root / f))
 
 
 def stem_of(name: str) -> str:

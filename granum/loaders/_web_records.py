@@ -62,6 +62,8 @@ def sniff_shards(root: Path) -> str | None:
     else:
         folders = [root, *(root / f for f in folders_in(root, 50) if known_split(f))]
         listed = [f / n for f in folders for n in names_in(f, 2000) if is_tar(n)][:1]
+        if "metadata.jsonl" in names_in(root):
+            return None  # the images of its rows
     for path in listed:
         counted = stem_of(path.name)[-1:].isdigit()
         suffixes: dict[str, set[str]] = {}

@@ -116,6 +116,7 @@ CODES: dict[str, Code] = {
     "missing-geometry": Code(
         "error", "an annotation has nothing of the kind that a protocol compares"
     ),
+    "missing-image": Code("warning", "a row is about an image that is not there", KEPT, KEPT),
     "missing-image-id": Code("error", "an annotation or image has no image id"),
     "missing-iscrowd": Code("warning", "an annotation has no iscrowd", KEPT, "sets it to 0"),
     "missing-key": Code("error", "a record lacks a key that it must have"),

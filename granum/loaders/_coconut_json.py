@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 
 from granum.errors import FormatError
+from granum.loaders._json_files import bad_values, load_json, numbers
 from granum.loaders._panoptic_read import PanopticFile, Reader
 from granum.loaders._panoptic_records import Records
 from granum.loaders._panoptic_tree import Tree
+from granum.loaders._rows import Box, box_of
 from granum.loaders.base import Intake
 from granum.loaders.coco.records import Array
 from granum.schema import tables
@@ -27,7 +28,7 @@ KEPT_NAME = "original_file_name"
 
 OTHER_FOLDER = "panoptic_object365"
 
-Boxes = dict[tuple[str, str], list[float]]
+Boxes = dict[tuple[str, str], Box]
 
 
 class NutReader(Reader):
@@ -40,7 +41,7 @@ class NutReader(Reader):
     def __init__(self, tree: Tree, intake: Intake, below: bool, boxes: str | None) -> None:
         super().__init__(tree, intake, below)
         self.boxes = boxes
-        self.corners = read_boxes(boxes, tree.base, intake) if boxes is not None else {}
+        self.told = read_boxes(boxes, tree.base, intake) if boxes is not None else {}
 
     def mend(self, records: Records) -> None:
         for i, unknown in records.unknown.items():
@@ -67,16 +68,15 @@ class NutReader(Reader):
 
     def finish(self, item: PanopticFile, at: Array, start: int, table: pa.Table) -> pa.Table:
         """With the boxes of the other file."""
-        if not self.corners or not table.num_rows:
+        if not self.told or not table.num_rows:
             return table
         images = {int(item.rows[i]) - start: str(item.records.image_id[i]) for i in at.tolist()}
         found: list[Any] = column(table, "bbox").to_pylist()
         rows_ = zip(table["sample"].to_pylist(), table["source_id"].to_pylist(), strict=True)
         for k, (sample, segment) in enumerate(rows_):
-            corners = self.corners.pop((images[sample], str(segment)), None)
-            if corners is not None:
-                x1, y1, x2, y2 = corners
-                found[k] = [x1, y1, x2 - x1, y2 - y1]
+            box = self.told.pop((images[sample], str(segment)), None)
+            if box is not None:
+                found[k] = box
         kind = tables.ANNOTATIONS.field("bbox").type
         return with_column(table, "bbox", pa.array(found, kind))
 
@@ -86,13 +86,13 @@ class NutReader(Reader):
             if item.masks == f"{OTHER_FOLDER}/":  # what is written anew has the file's own name
                 options = self.intake.sources[item.origin].options
                 options["masks"] = f"{item.file.name.removesuffix('.json')}/"
-        for image, segment in self.corners:
+        for image, segment in self.told:
             text = f"image {image} has no segment {segment}"
             self.intake.fault("orphan-box", self.boxes or "", None, text)
 
 
 def read_boxes(name: str, base: Path, intake: Intake) -> Boxes:
-    """Corners by the ids of image and segment, of a file that ``extract_bbox.py`` wrote: a list of
+    """Boxes by the ids of image and segment, of a file that ``extract_bbox.py`` wrote: a list of
     ``image_id, file_name, bbox_infos: [{id, category_id, isthing, bbox: x1, y1, x2, y2}]``.
 
     Raises:
@@ -101,10 +101,7 @@ def read_boxes(name: str, base: Path, intake: Intake) -> Boxes:
     path = next((p for p in (Path(name), base / name) if p.is_file()), None)
     if path is None:
         raise FormatError(name, "no such file (of boxes)")
-    try:
-        listed = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise FormatError(path, f"no JSON: {error}") from error
+    listed = load_json(path, name)
     out: Boxes = {}
     for i, record in enumerate(listed if isinstance(listed, list) else [listed]):
         infos = record.get("bbox_infos") if isinstance(record, dict) else None
@@ -112,12 +109,8 @@ def read_boxes(name: str, base: Path, intake: Intake) -> Boxes:
             intake.fault("missing-key", name, f"/{i}", "the record has no list bbox_infos")
             continue
         for k, info in enumerate(infos):
-            corners: Any = info.get("bbox") if isinstance(info, dict) else None
-            given = corners if isinstance(corners, list) else []
-            numbers = [c for c in given if type(c) in (int, float)]
-            if len(given) != 4 or len(numbers) != 4:
-                intake.fault("bad-value", name, f"/{i}/bbox_infos/{k}/bbox", "no four numbers")
-                continue
-            key = str(record.get("image_id")), str(info.get("id"))
-            out[key] = [float(c) for c in numbers]
+            with bad_values(intake, name, f"/{i}/bbox_infos/{k}/bbox"):
+                x1, y1, x2, y2 = numbers(info["bbox"], 4)
+                key = str(record.get("image_id")), str(info.get("id"))
+                out[key] = box_of((x1, y1, x2, y2))
     return out

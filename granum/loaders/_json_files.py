@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,38 @@ from granum.loaders._hf_files import known_split
 from granum.loaders._notes import FILE as OWN
 from granum.loaders._paths import folders_in, is_file, names_in
 from granum.loaders.base import Intake
+from granum.schema import rows
 
-__all__ = ["decode_record", "file_name", "json_files", "load_json", "number", "peek"]
+__all__ = [
+    "LOOKS",
+    "bad_values",
+    "decode_record",
+    "entries",
+    "file_name",
+    "json_files",
+    "load_json",
+    "number",
+    "numbers",
+    "peek",
+    "take_size",
+]
+
+LOOKS = 20_000
+"""Names that ``sniff`` looks at in a folder: images may lie beside the one file that counts."""
 
 
-def json_files(root: Path) -> list[Path]:
-    """A file, or the JSON files in a folder, else those in its folders that are splits. Never
-    raises."""
+def json_files(root: Path, limit: int = 10**7) -> list[Path]:
+    """A file, or the JSON files in a folder, else those in its folders that are splits; ``limit``
+    names of each are looked at. Never raises."""
     if is_file(root):
         return [root]
-    here = [root / n for n in names_in(root) if n.lower().endswith(".json") and n != OWN]
-    folders = [f for f in folders_in(root) if known_split(f)]
-    return here or [
-        root / f / n for f in folders for n in names_in(root / f) if n.lower().endswith(".json")
-    ]
+
+    def listed(folder: Path) -> list[Path]:
+        names = names_in(folder, limit)
+        return [folder / n for n in names if n.lower().endswith(".json") and n != OWN]
+
+    folders = [root / f for f in folders_in(root, limit) if known_split(f)]
+    return listed(root) or [p for folder in folders for p in listed(folder)]
 
 
 def file_name(path: Path, root: Path) -> str:
@@ -106,6 +125,58 @@ def peek(path: Path | None, *keys: str, size: int = 1 << 16) -> bool:
     except (OSError, ValueError):
         return False
     return head.lstrip()[:1] in (b"{", b"[") and all(f'"{k}"'.encode() in head for k in keys)
+
+
+@contextmanager
+def bad_values(intake: Intake, where: str, place: str, what: str = "") -> Iterator[None]:
+    """Values that are found absent or none inside become a fault; ``what`` begins its message."""
+    try:
+        yield
+    except KeyError as error:
+        intake.fault("bad-value", where, place, f"{what}no {error}")
+    except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        intake.fault("bad-value", where, place, f"{what}{error}")
+
+
+def entries(
+    record: Mapping[str, Any], key: str, intake: Intake, where: str, place: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """What a list of a record holds, each with its place; nothing where the list is absent, and a
+    fault where it is none."""
+    found = record.get(key)
+    if found is not None and not isinstance(found, list):
+        intake.fault("bad-value", where, f"{place}/{key}", f"{key} is no list")
+        return
+    for i, one in enumerate(found or ()):
+        yield f"{place}/{key}/{i}", one
+
+
+def take_size(
+    sample: rows.Sample,
+    record: Mapping[str, Any],
+    intake: Intake,
+    where: str,
+    place: str = "",
+    keys: tuple[str, str] = ("width", "height"),
+) -> None:
+    """Give a sample the width and height that a record states; one that is none is a fault."""
+    for column, key in zip(("width", "height"), keys, strict=True):
+        value = record.get(key)
+        if type(value) is int and 0 < value < 2**31:
+            setattr(sample, column, value)
+        elif value is not None:
+            intake.fault("bad-value", where, f"{place}/{key}", f"{key} is {value!r}")
+
+
+def numbers(values: Any, count: int | None = None) -> list[float]:
+    """The finite numbers of a list.
+
+    Raises:
+        ValueError: it is none, or not of ``count``.
+    """
+    if not isinstance(values, list) or count not in (None, len(values)):
+        raise ValueError(f"no list of {count or ''} numbers: {values!r:.60}")
+    return [number({"value": v}, "value") for v in values]
 
 
 def number(record: Mapping[str, Any], key: str) -> float:

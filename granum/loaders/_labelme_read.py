@@ -15,6 +15,7 @@ import numpy as np
 from granum.errors import FormatError, GranumError
 from granum.loaders._corners import finite, turned_of
 from granum.loaders._image_tree import is_image
+from granum.loaders._json_files import bad_values, entries, take_size
 from granum.loaders._notes import Notes
 from granum.loaders._paths import is_file
 from granum.loaders._rows import box_of
@@ -76,24 +77,16 @@ class Shapes:
 
     def fill(self, sample: rows.Sample, record: dict[str, Any], where: str) -> None:
         """Add size, shapes and flags of a record to a sample."""
-        for column, key in (("height", "imageHeight"), ("width", "imageWidth")):
-            value = record.get(key)
-            if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31:
-                setattr(sample, column, value)
-            elif value is not None:
-                self.intake.fault("bad-value", where, f"/{key}", f"{key} is {value!r}")
+        take_size(sample, record, self.intake, where, keys=("imageWidth", "imageHeight"))
         parts: dict[tuple[int, Any], rows.Annotation] = {}
-        for number, shape in enumerate(record["shapes"]):
-            place = f"/shapes/{number}"
-            try:
+        for place, shape in entries(record, "shapes", self.intake, where):
+            one = None
+            with bad_values(self.intake, where, place, "a shape that is none: "):
                 one = self._shape(shape, sample)
-            except (KeyError, TypeError, ValueError, OverflowError, FormatError) as error:
-                message = f"no {error}" if isinstance(error, KeyError) else str(error)
-                self.intake.fault("bad-value", where, place, f"a shape that is none: {message}")
-                continue
+                if one is None:
+                    kind = shape.get("shape_type")
+                    self.intake.fault("unknown-shape", where, place, f"{kind!r} is not read")
             if one is None:
-                kind = shape.get("shape_type")
-                self.intake.fault("unknown-shape", where, place, f"{kind!r} is not read")
                 continue
             group = (one.category or 0, str((one.extra or {}).get("group_id")))
             if one.polygons and one.extra is not None:

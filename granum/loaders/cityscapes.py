@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from granum.errors import FormatError, GranumError
-from granum.loaders._json_files import load_json
+from granum.loaders._json_files import bad_values, entries, load_json, numbers, take_size
 from granum.loaders._panoptic_pixels import boxes_of, counts_of
 from granum.loaders._paths import folders_in, is_file, names_in
 from granum.loaders.base import Format, Intake, formats
@@ -192,12 +192,8 @@ def _polygons(record: Any, sample: rows.Sample, path: str, intake: Intake) -> No
     """The objects of a file of polygons. A name ending in ``group`` means several of one class."""
     if not isinstance(record, dict) or not isinstance(record.get("objects"), list):
         raise FormatError(path, "no list of objects", "/objects")
-    for key, column in (("imgHeight", "height"), ("imgWidth", "width")):
-        value = record.get(key)
-        if isinstance(value, int) and 0 < value < 2**31:
-            setattr(sample, column, value)
-    for i, entry in enumerate(record["objects"]):
-        place = f"/objects/{i}"
+    take_size(sample, record, intake, path, keys=("imgWidth", "imgHeight"))
+    for place, entry in entries(record, "objects", intake, path):
         label = entry.get("label") if isinstance(entry, dict) else None
         row = _NAMED.get(label) if isinstance(label, str) else None
         group = row is None and isinstance(label, str) and label.endswith("group")
@@ -206,10 +202,7 @@ def _polygons(record: Any, sample: rows.Sample, path: str, intake: Intake) -> No
         if row is None:
             intake.fault("unknown-class", path, place, f"the label is {label!r}")
             continue
-        try:
-            ring = [float(v) for x, y in entry["polygon"] for v in (x, y)]
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            intake.fault("bad-value", path, place, f"no polygon of points: {error}")
-            continue
         crowd = group if LABELS[row][4] else None
-        sample.annotations.append(rows.Annotation("object", row, polygons=[[ring]], crowd=crowd))
+        with bad_values(intake, path, place):
+            rings = [[v for point in entry["polygon"] for v in numbers(point, 2)]]
+            sample.annotations.append(rows.Annotation("object", row, polygons=[rings], crowd=crowd))

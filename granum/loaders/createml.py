@@ -21,7 +21,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from granum.errors import FormatError
-from granum.loaders._json_files import file_name, json_files, load_json, number, peek
+from granum.loaders._json_files import (
+    LOOKS,
+    bad_values,
+    entries,
+    file_name,
+    json_files,
+    load_json,
+    number,
+    peek,
+)
 from granum.loaders.base import Format, Intake, formats
 from granum.schema import rows
 
@@ -43,7 +52,7 @@ class CreateMl(Format):
     checked = "fixture"
 
     def sniff(self, root: Path) -> str | None:
-        for path in json_files(root)[:4]:
+        for path in json_files(root, LOOKS)[:4]:
             if peek(path, "image", "annotations", "coordinates", "label"):
                 return f"{path.name}: images with labels and coordinates"
         return None
@@ -79,12 +88,9 @@ class CreateMl(Format):
                     continue
                 key = f"{folder}/{name}" if folder else name
                 sample = rows.Sample(key, rows.Media(path=key), split=folder or None)
-                for j, one in enumerate(entry.get("annotations") or []):
-                    try:
+                for place, one in entries(entry, "annotations", intake, where, f"/{i}"):
+                    with bad_values(intake, where, place):
                         sample.annotations.append(_labelled(one, anchor, intake))
-                    except (KeyError, TypeError, ValueError, AttributeError) as error:
-                        message = f"no {error}" if isinstance(error, KeyError) else str(error)
-                        intake.fault("bad-value", where, f"/{i}/annotations/{j}", message)
                 yield sample
 
 
@@ -92,7 +98,7 @@ def _labelled(one: dict[str, Any], anchor: Anchor, intake: Intake) -> rows.Annot
     """One box.
 
     Raises:
-        KeyError, TypeError, ValueError, AttributeError: a value that is absent or none.
+        as ``bad_values`` reports: a value that is absent or none.
     """
     told = one["coordinates"]
     x, y, w, h = (number(told, n) for n in ("x", "y", "width", "height"))

@@ -29,8 +29,9 @@ import numpy as np
 
 from granum.errors import FormatError
 from granum.loaders._image_tree import is_image
-from granum.loaders._json_files import load_json, number, peek
+from granum.loaders._json_files import bad_values, entries, load_json, number, numbers, peek
 from granum.loaders._paths import is_file, names_in
+from granum.loaders._rows import box_of
 from granum.loaders.base import Format, Intake, formats
 from granum.schema import geometry, rows
 
@@ -90,20 +91,14 @@ class Datumaro(Format):
                     intake.fault("missing-key", where, f"/items/{i}", "an item without an id")
                     continue
                 sample = _sample(item, path.stem, folder)
-                listed = item.get("annotations")
-                for j, one in enumerate(listed if isinstance(listed, list) else []):
-                    place = f"/items/{i}/annotations/{j}"
-                    try:
+                for place, one in entries(item, "annotations", intake, where, f"/items/{i}"):
+                    with bad_values(intake, where, place):
                         found = _annotation(one, labels, sample)
-                    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-                        message = f"no {error}" if isinstance(error, KeyError) else str(error)
-                        intake.fault("bad-value", where, place, message)
-                        continue
-                    if found is None:
-                        message = f"the type {one.get('type')!r} is not read"
-                        intake.fault("unknown-shape", where, place, message)
-                    else:
-                        sample.annotations.append(found)
+                        if found is None:
+                            message = f"the type {one.get('type')!r} is not read"
+                            intake.fault("unknown-shape", where, place, message)
+                        else:
+                            sample.annotations.append(found)
                 yield sample
 
 
@@ -116,15 +111,14 @@ def _files(root: Path) -> list[Path]:
 def _labels(categories: Any, where: str, intake: Intake) -> list[int]:
     """The rows of the labels, in their order; the points of each are added."""
     told = categories if isinstance(categories, dict) else {}
-    label, points = told.get("label"), told.get("points")
-    listed = label.get("labels") if isinstance(label, dict) else None
+    label, points = (t if isinstance(t := told.get(n), dict) else {} for n in ("label", "points"))
     out: list[int] = []
     parents: list[str] = []
-    for i, entry in enumerate(listed if isinstance(listed, list) else []):
+    for place, entry in entries(label, "labels", intake, where, "/categories/label"):
         name = entry.get("name") if isinstance(entry, dict) else None
         if not isinstance(name, str) or not name:
-            intake.fault("missing-key", where, f"/categories/label/labels/{i}", "no name")
-            name = f"label {i}"
+            intake.fault("missing-key", where, place, "no name")
+            name = f"label {len(out)}"
         out.append(intake.category(name))
         parents.append(str(entry.get("parent") or "") if isinstance(entry, dict) else "")
     names = {intake.categories[row].name: row for row in out}
@@ -134,13 +128,14 @@ def _labels(categories: Any, where: str, intake: Intake) -> list[int]:
             category.parents = [{"index": names[parent], "relation": "is_a"}]
         elif parent:
             category.supercategory = parent
-    items = points.get("items") if isinstance(points, dict) else None
-    for entry in items if isinstance(items, list) else []:
+    for place, entry in entries(points, "items", intake, where, "/categories/points"):
         at = entry.get("label_id") if isinstance(entry, dict) else None
         if isinstance(at, int) and 0 <= at < len(out):
             category = intake.categories[out[at]]
-            category.keypoints = [str(n) for n in entry.get("labels") or []] or None
-            joints = [j for j in entry.get("joints") or [] if isinstance(j, list) and len(j) == 2]
+            named = entries(entry, "labels", intake, where, place)
+            category.keypoints = [str(n) for _, n in named] or None
+            listed = (j for _, j in entries(entry, "joints", intake, where, place))
+            joints = [j for j in listed if isinstance(j, list) and len(j) == 2]
             count = len(category.keypoints or [])
             good = all(isinstance(v, int) and 0 < v <= count for j in joints for v in j)
             category.skeleton = [[a - 1, b - 1] for a, b in joints] if joints and good else None
@@ -174,7 +169,7 @@ def _annotation(
     """An annotation; None for types that are not read.
 
     Raises:
-        KeyError, TypeError, ValueError, AttributeError, IndexError: a value that is absent or none.
+        as ``bad_values`` reports: a value that is absent or none.
     """
     at = one.get("label_id")
     if at is not None and not (isinstance(at, int) and 0 <= at < len(labels)):
@@ -215,21 +210,21 @@ def _draw(found: rows.Annotation, one: dict[str, Any], sample: rows.Sample) -> b
         case "caption":
             found.kind, found.text = "caption", str(one["caption"])
         case "bbox":
-            x, y, w, h = _numbers(one["bbox"])
+            x, y, w, h = numbers(one["bbox"], 4)
             found.bbox = (x, y, w, h)
         case "rotated_bbox":
             cx, cy, w, h, turned = (number(one, n) for n in ("cx", "cy", "w", "h", "r"))
             found.bbox = (cx - w / 2, cy - h / 2, w, h)
             found.angle = math.radians(turned)
         case "ellipse":
-            x1, y1, x2, y2 = _numbers(one["points"])
-            found.bbox, found.shape_kind = (x1, y1, x2 - x1, y2 - y1), "ellipse"
+            x1, y1, x2, y2 = numbers(one["points"], 4)
+            found.bbox, found.shape_kind = box_of((x1, y1, x2, y2)), "ellipse"
         case "polygon":
-            found.polygons = [[_numbers(one["points"])]]
+            found.polygons = [[numbers(one["points"])]]
         case "polyline":
-            found.polyline = _numbers(one["points"])
+            found.polyline = numbers(one["points"])
         case "points":
-            flat = _numbers(one["points"])
+            flat = numbers(one["points"])
             count = len(flat) // 2
             shown = one.get("visibility") or [2] * count
             if len(shown) != count or not {*shown} <= {0, 1, 2}:
@@ -242,10 +237,6 @@ def _draw(found: rows.Annotation, one: dict[str, Any], sample: rows.Sample) -> b
         case _:
             return False
     return True
-
-
-def _numbers(values: Any) -> list[float]:
-    return [number({"value": v}, "value") for v in values]
 
 
 def _mask(rle: dict[str, Any], sample: rows.Sample) -> rows.Rle:

@@ -29,9 +29,10 @@ from typing import Any
 import numpy as np
 
 from granum.errors import FormatError, GranumError
-from granum.loaders._json_files import load_json
+from granum.loaders._json_files import bad_values, entries, load_json, numbers
 from granum.loaders._paths import folders_in, is_file, names_in
 from granum.loaders._pickles import load_npy, load_pickle
+from granum.loaders._rows import box_of
 from granum.loaders.base import Format, Intake, formats
 from granum.schema import rows
 from granum.store.out import safe_relative
@@ -190,7 +191,7 @@ class _Collection:
         except (TypeError, ValueError):
             self.intake.fault("bad-value", self.where, f"{place}.bbx", f"no box: {box!r}")
             return None
-        return x1, y1, x2 - x1, y2 - y1
+        return box_of((x1, y1, x2, y2))
 
     def _pairs(
         self,
@@ -251,14 +252,10 @@ class _Collection:
     def _polygons(self, record: Any, where: PurePosixPath) -> list[list[list[float]]] | None:
         """The polygons of a LabelMe file, which are parts of one thing."""
         parts = []
-        shapes = record.get("shapes") if isinstance(record, dict) else None
-        for n, shape in enumerate(shapes if isinstance(shapes, list) else []):
-            try:
-                ring = [float(v) for x, y in shape["points"] for v in (x, y)]
-            except (KeyError, TypeError, ValueError, OverflowError) as error:
-                self.intake.fault("bad-value", str(where), f"/shapes/{n}", f"no points: {error}")
-                continue
-            parts.append([ring])
-        if not isinstance(shapes, list):
+        told = record if isinstance(record, dict) else {}
+        if told.get("shapes") is None:
             self.intake.fault("missing-key", str(where), "/shapes", "no list of shapes")
+        for place, shape in entries(told, "shapes", self.intake, str(where)):
+            with bad_values(self.intake, str(where), place):
+                parts.append([[v for point in shape["points"] for v in numbers(point, 2)]])
         return parts or None

@@ -21,7 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from granum.errors import FormatError
-from granum.loaders._json_files import load_json, number, peek
+from granum.loaders._json_files import (
+    bad_values,
+    entries,
+    load_json,
+    number,
+    numbers,
+    peek,
+    take_size,
+)
 from granum.loaders._paths import is_file, names_in
 from granum.loaders.base import Format, Intake, formats
 from granum.schema import geometry, rows
@@ -69,40 +77,28 @@ class SegmentAnything(Format):
                 intake.fault("file-not-read", path.name, None, "no list of annotations")
                 continue
             sample = rows.Sample(name, rows.Media(path=name))
-            self._size(sample, image, path.name, intake)
+            take_size(sample, image, intake, path.name, "/image")
             identity = image.get("image_id")
             sample.source_id = None if identity is None else str(identity)
-            for i, entry in enumerate(record["annotations"]):
-                try:
+            for place, entry in entries(record, "annotations", intake, path.name):
+                with bad_values(intake, path.name, place):
                     sample.annotations.append(_mask(entry))
-                except (KeyError, TypeError, ValueError, AttributeError) as error:
-                    message = f"no {error}" if isinstance(error, KeyError) else str(error)
-                    intake.fault("bad-value", path.name, f"/annotations/{i}", message)
             yield sample
-
-    def _size(self, sample: rows.Sample, image: dict[str, Any], where: str, intake: Intake) -> None:
-        for key in ("width", "height"):
-            value = image.get(key)
-            if isinstance(value, int) and 0 < value < 2**31:
-                setattr(sample, key, value)
-            else:
-                intake.fault("bad-value", where, f"/image/{key}", f"{key} is {value!r}")
 
 
 def _mask(entry: dict[str, Any]) -> rows.Annotation:
     """One mask.
 
     Raises:
-        KeyError, TypeError, ValueError, AttributeError: a value that is absent or none.
+        as ``bad_values`` reports: a value that is absent or none.
     """
     segmentation = entry["segmentation"]
-    height, width = (int(number({"size": v}, "size")) for v in segmentation["size"])
+    height, width = map(int, numbers(segmentation["size"], 2))
     if not (0 < height < 2**31 and 0 < width < 2**31):
         raise ValueError(f"the size is {segmentation['size']}")
     counts = segmentation["counts"].encode("ascii")
     geometry.rle_counts(counts)
-    box = entry["bbox"]
-    x, y, w, h = (number({"bbox": v}, "bbox") for v in box)
+    x, y, w, h = numbers(entry["bbox"], 4)
     left = {"predicted_iou", "segmentation", "bbox", "area", "id"}
     return rows.Annotation(
         "object",

@@ -21,7 +21,17 @@ from pathlib import Path
 from typing import Any
 
 from granum.errors import FormatError
-from granum.loaders._json_files import file_name, json_files, load_json, number, peek
+from granum.loaders._json_files import (
+    LOOKS,
+    bad_values,
+    entries,
+    file_name,
+    json_files,
+    load_json,
+    number,
+    peek,
+    take_size,
+)
 from granum.loaders.base import Format, Intake, formats
 from granum.schema import rows
 
@@ -39,7 +49,7 @@ class Vott(Format):
     checked = "fixture"
 
     def sniff(self, root: Path) -> str | None:
-        for path in json_files(root)[:4]:
+        for path in json_files(root, LOOKS)[:4]:
             if peek(path, "assets", "tags"):
                 return f"{path.name}: tags and assets"
         return None
@@ -60,7 +70,7 @@ class Vott(Format):
             record = load_json(path, where)
             if not isinstance(record, dict) or not isinstance(record.get("assets"), dict):
                 raise FormatError(where, "no assets", "/assets")
-            for tag in record.get("tags") or []:
+            for _, tag in entries(record, "tags", intake, where):
                 if isinstance(tag, dict) and isinstance(tag.get("name"), str):
                     row = intake.category(tag["name"])
                     intake.categories[row].colour = _colour(tag.get("color"))
@@ -75,20 +85,18 @@ class Vott(Format):
         if not isinstance(name, str) or not name or not isinstance(asset, dict):
             intake.fault("missing-key", where, place, "an asset without a name")
             return None
-        sample = rows.Sample(name, rows.Media(path=name), source_id=str(asset.get("id") or ""))
+        sample = rows.Sample(name, rows.Media(path=name), source_id=_text(asset.get("id")))
         size = asset.get("size")
-        for column in ("width", "height"):
-            value = size.get(column) if isinstance(size, dict) else None
-            if isinstance(value, int) and 0 < value < 2**31:
-                setattr(sample, column, value)
-        regions = entry.get("regions")
-        for i, region in enumerate(regions if isinstance(regions, list) else []):
-            try:
+        if isinstance(size, dict):
+            take_size(sample, size, intake, where, f"{place}/asset/size")
+        for at, region in entries(entry, "regions", intake, where, place):
+            with bad_values(intake, where, at):
                 sample.annotations += _region(region, intake)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                message = f"no {error}" if isinstance(error, KeyError) else str(error)
-                intake.fault("bad-value", where, f"{place}/regions/{i}", message)
         return sample
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _colour(text: Any) -> list[int] | None:
@@ -103,7 +111,7 @@ def _region(region: dict[str, Any], intake: Intake) -> list[rows.Annotation]:
     """The objects of a region, one per tag.
 
     Raises:
-        KeyError, TypeError, ValueError, AttributeError: a value that is absent or none.
+        as ``bad_values`` reports: a value that is absent or none.
     """
     box = polygons = None
     if region.get("type") == "POLYGON":
@@ -121,7 +129,7 @@ def _region(region: dict[str, Any], intake: Intake) -> list[rows.Annotation]:
             bbox=box,
             polygons=polygons,
             extra=shared,
-            source_id=str(region["id"]) if "id" in region else None,
+            source_id=_text(region.get("id")),
         )
         for tag in tags or [None]
     ]

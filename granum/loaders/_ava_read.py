@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from granum.errors import FormatError
 from granum.loaders._csv import CsvFile, first_record
+from granum.loaders._texts import read_text
 from granum.loaders.base import Intake
 from granum.schema import rows, tables
 
@@ -251,10 +252,7 @@ def read_actions(path: Path, name: str, intake: Intake) -> Iterator[tuple[int, s
     Raises:
         FormatError: it is no text.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(name, f"cannot be read: {error}") from error
+    text = read_text(path, name)
     seen: set[int] = set()
     end = 0
     for block in [*_BLOCK.finditer(text), None]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from granum.errors import FormatError
+from granum.loaders._json_files import LOOKS, load_json
 from granum.loaders._nifti import SUFFIXES, read_header, read_volume
-from granum.loaders._paths import folders_in, names_in
+from granum.loaders._paths import folders_in, names_in, walk
 from granum.loaders._pickles import load_npy, load_pickle
 from granum.loaders.base import Intake
 from granum.store.out import safe_relative
@@ -88,7 +87,7 @@ def tree_of(root: Path) -> tuple[str, str] | None:
 
 
 def _tree_of(root: Path) -> tuple[str, str] | None:
-    names = names_in(root)
+    names = names_in(root, LOOKS)
     if any(n.endswith("_ids.p") for n in names):
         data = next((n for n in names if n.endswith(_DATA)), None)
         return ("arrays", data) if data else None
@@ -135,10 +134,7 @@ def _facts(root: Path) -> dict[str, Any]:
     path = root / "dataset.json"
     if not path.is_file():
         return {}
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise FormatError("dataset.json", f"cannot be read: {error}") from error
+    found = load_json(path, "dataset.json")
     if not isinstance(found, dict):
         raise FormatError("dataset.json", "no object")
     return found
@@ -168,12 +164,10 @@ def told_names(root: Path) -> tuple[str, dict[int, str]] | None:
 
 def _in_folders(root: Path, intake: Intake) -> Iterator[Case]:
     found: dict[tuple[str, str], dict[str, str]] = {}
-    for place, below, names in os.walk(root):
-        below[:] = sorted(n for n in below if not n.startswith("."))
-        inside = Path(place).relative_to(root).as_posix()
-        before = "" if inside == "." else f"{inside}/"
-        for name in sorted(names):
-            if name.startswith(".") or not name.lower().endswith(SUFFIXES):
+    for before, _, names in walk(root):
+        inside = before[:-1] or "."
+        for name in names:
+            if not name.lower().endswith(SUFFIXES):
                 continue
             part = _PART.fullmatch(name)
             if part is None:
@@ -268,7 +262,7 @@ def _apart(volume: Volume, names: Sequence[str] | None, intake: Intake) -> list[
 
 def _arrays(root: Path, modalities: Sequence[str] | None, intake: Intake) -> Iterator[Case]:
     seen: set[str] = set()
-    for listed in [n for n in names_in(root) if n.endswith("_ids.p")]:
+    for listed in [n for n in names_in(root, 10**7) if n.endswith("_ids.p")]:
         split = listed.removesuffix("_ids.p")
         ids = load_pickle(root / listed, listed)
         ids = ids.tolist() if isinstance(ids, np.ndarray) else ids

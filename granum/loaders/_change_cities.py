@@ -19,6 +19,7 @@ from granum.loaders._change_read import ROLES, Maps
 from granum.loaders._geo import GeoTags
 from granum.loaders._image_tree import is_image
 from granum.loaders._paths import folders_in, names_in, split_suffix
+from granum.loaders._texts import read_text
 from granum.loaders.base import Intake
 from granum.schema import rows
 
@@ -122,11 +123,7 @@ def _splits(root: Path, cities: list[str]) -> dict[str, str]:
             path = root / folder / f"{split}.txt"
             if not path.is_file():
                 continue
-            try:
-                words = re.split(r"[\s,]+", path.read_text(encoding="utf-8-sig"))
-            except (OSError, UnicodeDecodeError) as error:
-                raise FormatError(path, f"cannot be read: {error}") from error
-            for word in words:
+            for word in re.split(r"[\s,]+", read_text(path, path)):
                 if word:
                     found.setdefault(word, split)
     return found
@@ -140,16 +137,17 @@ def _dates(root: Path, city: str, intake: Intake) -> list[datetime | None]:
         return found
     where = f"{city}/dates.txt"
     try:
-        lines = [n for n in path.read_text(encoding="utf-8-sig").splitlines() if n.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        intake.fault("bad-value", where, None, f"cannot be read: {error}")
+        lines = read_text(path, where).splitlines()
+    except FormatError as error:
+        intake.fault("bad-value", where, None, error.reason)
         return found
-    for i, line in enumerate(lines[:2]):
+    told = [(n, line) for n, line in enumerate(lines, 1) if line.strip()]
+    for i, (number, line) in enumerate(told[:2]):
         words = _DATE.search(line)
         try:
             found[i] = datetime(*map(int, words.groups())) if words else None  # type: ignore[arg-type]
         except ValueError:
             words = None
         if words is None:
-            intake.fault("bad-value", where, f"line {i + 1}", f"no date: {line!r}")
+            intake.fault("bad-value", where, f"line {number}", f"no date: {line!r}")
     return found

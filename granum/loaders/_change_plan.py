@@ -14,7 +14,7 @@ import numpy.typing as npt
 from granum.errors import GranumError
 from granum.loaders._change_read import ROLES, SPACE
 from granum.loaders._image_tree import is_image
-from granum.loaders._paths import Names, split_suffix
+from granum.loaders._paths import Names, plain, split_suffix
 from granum.loaders._rows import sample_rows
 from granum.loaders.base import image_name
 from granum.schema import geometry, rows
@@ -69,7 +69,7 @@ def places_of(samples: Sequence[rows.Sample], groups: Sequence[rows.Group]) -> l
             path = f"{head}{'AB'[date]}/{stem}{suffix}"
             found.append(Place(head, path, _DATE_MAPS[date], stem, date))
         else:
-            name = _clean(image_name(sample.key))
+            name = plain(image_name(sample.key))
             stem = free(head + (name[: -len(suffix)] if suffix else name))[len(head) :]
             found.append(Place(head, f"{head}images/{stem}{suffix}", "labels", stem, None))
     return found
@@ -80,11 +80,7 @@ def _stem(group: rows.Group, sample: rows.Sample) -> str:
     key = group.key
     if sample.split is not None and key.startswith(f"{sample.split}/"):
         key = key[len(sample.split) + 1 :]
-    return _clean(image_name(key))
-
-
-def _clean(name: str) -> str:
-    return "".join("_" if ord(c) < 32 else c for c in name)
+    return plain(image_name(key))
 
 
 def _pairs(

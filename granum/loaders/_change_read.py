@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from granum.errors import FormatError, GranumError
+from granum.errors import GranumError
 from granum.loaders._geo import GeoTags
-from granum.loaders._image_tree import is_image
+from granum.loaders._image_tree import files_below, is_image
 from granum.loaders._paths import folders_in, names_in, split_suffix
+from granum.loaders._texts import read_text
 from granum.loaders.base import Intake
 from granum.schema import geometry, rows
 from granum.store.media import open_image, read_values
@@ -23,7 +23,6 @@ __all__ = [
     "Maps",
     "Tree",
     "class_of_line",
-    "files_below",
     "find_trees",
     "looks_paired",
     "read_classes",
@@ -123,25 +122,6 @@ def looks_paired(root: Path, tree: Tree) -> str | None:
         return None
 
 
-def files_below(root: Path, folder: str, intake: Intake) -> dict[str, str]:
-    """Images below a folder: path inside it without suffix, and path from the root. Of two that
-    differ in their suffix the later one is reported."""
-    found: dict[str, str] = {}
-    for place, below, names in os.walk(root / folder):
-        below[:] = sorted(n for n in below if not n.startswith("."))
-        inside = Path(place).relative_to(root / folder).as_posix()
-        before = "" if inside == "." else f"{inside}/"
-        for name in sorted(names):
-            if name.startswith(".") or not is_image(name):
-                continue
-            stem, path = split_suffix(before + name)[0], f"{folder}/{before}{name}"
-            if stem in found:
-                intake.fault("file-not-read", path, None, f"{found[stem]} has the same name")
-            else:
-                found[stem] = path
-    return found
-
-
 # ---------------------------------------------------------------------- lists
 
 
@@ -156,11 +136,7 @@ def _lists(root: Path) -> dict[str, Path]:
 
 def _listed(path: Path) -> Iterator[tuple[int, str]]:
     """Line numbers and names without folder and suffix; of several words the first one counts."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(path, f"cannot be read: {error}") from error
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(read_text(path, path).splitlines(), 1):
         words = line.split()
         name = line.strip() if is_image(line.strip()) else words[0] if words else ""
         if name:
@@ -356,12 +332,9 @@ def read_classes(root: Path, name: str, intake: Intake) -> None:
     path = root / name
     if not path.is_file():
         return
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(name, f"cannot be read: {error}") from error
+    text = read_text(path, name)
     intake.source(name, "classes")
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         found = class_of_line(line)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from granum.errors import FormatError, MissingExtraError
 from granum.loaders._coco_stuff_labels import ABSENT, NAMES, THINGS, first_release
 from granum.loaders._paths import names_in
+from granum.loaders._texts import read_text
 from granum.loaders.base import Intake
 from granum.loaders.reading import ImageFinder
 from granum.schema import rows
@@ -104,15 +105,12 @@ def _splits(root: Path, intake: Intake) -> dict[str, str]:
         split, dot, suffix = name.rpartition(".")
         if not dot or suffix != "txt" or split == "all":
             continue
-        try:
-            lines = (root / LISTS / name).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise FormatError(f"{LISTS}/{name}", f"cannot be read: {error}") from error
-        for number, line in enumerate(lines, 1):
+        text = read_text(root / LISTS / name, f"{LISTS}/{name}")
+        for number, line in enumerate(text.splitlines(), 1):
             stem = line.strip()
             if stem and out.setdefault(stem, split) != split:
-                text = f"{stem} is of {out[stem]} already"
-                intake.fault("conflicting-records", f"{LISTS}/{name}", f"line {number}", text)
+                message = f"{stem} is of {out[stem]} already"
+                intake.fault("conflicting-records", f"{LISTS}/{name}", f"line {number}", message)
     return out
 
 

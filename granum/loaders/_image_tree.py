@@ -18,9 +18,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from granum.loaders._hf_files import OWN_FOLDER, known_split
+from granum.loaders._paths import split_suffix, walk
+from granum.loaders.base import Intake
 from granum.store.media import IMAGE_SUFFIXES
 
-__all__ = ["METADATA", "OWN_FILE", "Tree", "classes_of", "is_image", "sniff_tree", "splits_of"]
+__all__ = [
+    "METADATA",
+    "OWN_FILE",
+    "Tree",
+    "classes_of",
+    "files_below",
+    "is_image",
+    "sniff_tree",
+    "splits_of",
+]
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 OWN_FILE = "granum.json"
@@ -95,16 +106,12 @@ class Tree:
     def of(cls, root: Path) -> Tree:
         """Everything below ``root``; hidden files and folders are left out."""
         tree = cls()
-        for folder, below, files in os.walk(root):
-            below[:] = sorted(n for n in below if not n.startswith(".") and n not in _SKIPPED)
-            relative = Path(folder).relative_to(root).as_posix()
-            before = "" if relative == "." else f"{relative}/"
-            links = {n for n in below if (Path(folder) / n).is_symlink()}
+        for before, below, files in walk(root):
+            below[:] = [n for n in below if n not in _SKIPPED]
+            links = {n for n in below if (root / before / n).is_symlink()}
             tree.links += [before + n for n in below if n in links]
             tree.folders += [before + n for n in below if n not in links]
             for name in files:
-                if name.startswith("."):
-                    continue
                 if is_image(name):
                     tree.images.append(before + name)
                 elif name in METADATA:
@@ -114,6 +121,21 @@ class Tree:
         for listed in (tree.images, tree.folders, tree.metadata, tree.others):
             listed.sort()
         return tree
+
+
+def files_below(root: Path, folder: str, intake: Intake) -> dict[str, str]:
+    """Images below a folder: path inside it without suffix, and path from the root. Of two that
+    differ in their suffix the later one is reported."""
+    found: dict[str, str] = {}
+    for before, _, names in walk(root / folder):
+        for name in filter(is_image, names):
+            stem = split_suffix(before + name)[0]
+            path = f"{folder}/{before}{name}".lstrip("/")
+            if stem in found:
+                intake.fault("file-not-read", path, None, f"{found[stem]} has the same name")
+            else:
+                found[stem] = path
+    return found
 
 
 def splits_of(tree: Tree) -> dict[str, str | None]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from granum.errors import FormatError
 from granum.loaders._image_tree import is_image
+from granum.loaders._json_files import load_json
 from granum.loaders._mvtec_pairs import SUFFIX, Masks, Reading, is_good, listed
 from granum.loaders._notes import FILE, Notes, category_names, take_tables
-from granum.loaders._paths import Names, folders_in, split_suffix
+from granum.loaders._paths import Names, folders_in, is_file, split_suffix, walk
 from granum.schema import rows
 from granum.schema.defects import SPACE
 from granum.store.out import safe_relative
@@ -241,16 +239,9 @@ def of_values(reading: Reading, path: str, type_: str, config: Config) -> Iterat
 def read_config(reading: Reading, path: str, product: str) -> Config:
     """The names of values in masks; each becomes a category, with what else is said of it."""
     out: Config = {}
-    try:
-        text = (reading.root / path).read_text(encoding="utf-8")
-    except FileNotFoundError:
+    if not is_file(reading.root / path):
         return out
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(path, f"cannot be read: {error}") from error
-    try:
-        records = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(path, f"no JSON: {error}") from error
+    records = load_json(reading.root / path, path)
     for i, record in enumerate(records if isinstance(records, list) else [records]):
         name = record.get("defect_name") if isinstance(record, dict) else None
         value = record.get("pixel_value") if isinstance(record, dict) else None
@@ -302,12 +293,11 @@ def read_noted(reading: Reading, notes: Notes) -> Iterator[rows.Sample]:
 
 def _unnoted(reading: Reading, notes: Notes) -> None:
     """Report photos that were put into a tree of ours."""
-    for folder, below, files in os.walk(reading.root):
-        below[:] = sorted(n for n in below if n != TRUTH and not n.startswith("."))
-        for name in sorted(filter(is_image, files)):
-            path = (Path(folder) / name).relative_to(reading.root).as_posix()
-            if path not in notes.by_path:
-                reading.fault("unlisted-image", path, f"{FILE} does not name it")
+    for before, below, files in walk(reading.root):
+        below[:] = [n for n in below if n != TRUTH]
+        for name in filter(is_image, files):
+            if before + name not in notes.by_path:
+                reading.fault("unlisted-image", before + name, f"{FILE} does not name it")
 
 
 def type_folders(categories: Sequence[rows.Category]) -> list[str]:

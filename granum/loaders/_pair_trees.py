@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from granum.loaders._change_read import files_below
 from granum.loaders._hf_files import known_split
-from granum.loaders._image_tree import is_image
-from granum.loaders._paths import folders_in, names_in
+from granum.loaders._image_tree import files_below, is_image
+from granum.loaders._paths import folders_in, names_in, walk
 from granum.loaders.base import Intake
 from granum.schema import rows
 
@@ -64,12 +62,9 @@ def _same_name(root: Path, one: str, two: str) -> tuple[str, str] | None:
 
 def read_twins(root: Path, intake: Intake) -> Iterator[rows.Sample]:
     """Samples of all pairs, the visible image first."""
-    for place, below, names in os.walk(root):
-        below[:] = sorted(n for n in below if not n.startswith("."))
-        inside = Path(place).relative_to(root).as_posix()
-        before = "" if inside == "." else f"{inside}/"
-        for name in sorted(names):
-            if not name.startswith(".") and not name.lower().startswith(("readme", "license")):
+    for before, below, names in walk(root):
+        for name in names:
+            if not name.lower().startswith(("readme", "license")):
                 intake.fault("file-not-read", before + name, None, "in no folder of either side")
         sides = _sides(below)
         if sides is None:

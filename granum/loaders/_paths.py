@@ -12,13 +12,17 @@ from granum.loaders.base import image_name
 
 __all__ = [
     "Names",
+    "entries_below",
     "first_file",
     "folders_in",
     "is_file",
     "names_in",
+    "natural",
+    "plain",
     "split_folders",
     "split_suffix",
     "unique_paths",
+    "walk",
 ]
 
 
@@ -71,7 +75,7 @@ def unique_paths(
     names, taken, out = Names(), Names(), []
     each = repeat(folders) if isinstance(folders, str) else folders
     for key, folder in zip(keys, each, strict=False):
-        path = "".join("_" if ord(c) < 32 else c for c in image_name(key))
+        path = plain(image_name(key))
         if folder:
             path = path.removeprefix(f"{folder}/")
         if flat:
@@ -83,6 +87,16 @@ def unique_paths(
             path = taken(head) + suffix
         out.append(names(path))
     return out
+
+
+def plain(name: str) -> str:
+    """A name without control characters."""
+    return "".join("_" if ord(c) < 32 else c for c in name)
+
+
+def natural(text: str) -> list[tuple[int, str]]:
+    """For sorting: numbers in names by their value."""
+    return [(int(w), "") if w.isdecimal() else (-1, w) for w in re.split(r"(\d+)", text)]
 
 
 def split_folders(splits: Iterable[str | None]) -> dict[str | None, str]:
@@ -134,19 +148,34 @@ def first_file(folder: Path, suffixes: Iterable[str], limit: int = 200) -> Path 
     """A file with one of ``suffixes`` (lower case) below a folder; looks at ``limit`` entries,
     those near the root first. Never raises."""
     wanted = tuple(suffixes)
-    waiting: list[Path] = [folder]
-
-    def entries() -> Iterator[os.DirEntry[str]]:
-        while waiting:
-            try:
-                with os.scandir(waiting.pop(0)) as found:
-                    yield from sorted(found, key=lambda e: e.name)
-            except (OSError, ValueError):
-                continue
-
-    for entry in islice(entries(), limit):
-        if entry.is_dir() and not entry.is_symlink():
-            waiting.append(Path(entry.path))
-        elif entry.name.lower().endswith(wanted) and entry.is_file():
+    for entry in islice(entries_below(folder), limit):
+        if entry.name.lower().endswith(wanted) and entry.is_file():
             return Path(entry.path)
     return None
+
+
+def entries_below(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """What lies below a folder and is not hidden, those near it first, by name; links to folders
+    are not followed. Never raises."""
+    waiting = [folder]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop(0)) as found:
+                listed = sorted(found, key=lambda e: e.name)
+        except (OSError, ValueError):
+            continue
+        for entry in listed:
+            if not entry.name.startswith("."):
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+                yield entry
+
+
+def walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Each folder below a root: what paths in it begin with, its folders (those taken out of the
+    list are not gone into) and its files, sorted; hidden ones are left out."""
+    for place, below, files in os.walk(root):
+        below[:] = sorted(n for n in below if not n.startswith("."))
+        inside = Path(place).relative_to(root).as_posix()
+        before = "" if inside == "." else f"{inside}/"
+        yield before, below, sorted(n for n in files if not n.startswith("."))

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from granum.errors import FormatError, UsageError
-from granum.loaders._change_read import files_below
 from granum.loaders._csv import first_record
 from granum.loaders._hf_files import known_split
+from granum.loaders._image_tree import files_below
 from granum.loaders._notes import Notes
-from granum.loaders._paths import split_suffix
+from granum.loaders._paths import natural, split_suffix
 from granum.loaders.base import Intake
 from granum.schema import rows
 from granum.store.out import safe_relative
@@ -36,7 +36,7 @@ def matched(
     """What paths say, in the order of objects and of the numbers in names."""
     wanted = None if pattern is None else _compiled(pattern)
     found = []
-    for path in (p.removeprefix("./") for p in files_below(root, ".", intake).values()):
+    for path in files_below(root, "", intake).values():
         record = _by_folders(path, folder_labels) if wanted is None else _by_pattern(path, wanted)
         if record is not None and isinstance(record.get("order"), str):
             intake.fault("bad-value", path, None, f"order is {record.pop('order')!r}")
@@ -45,7 +45,7 @@ def matched(
             intake.fault("file-not-read", path, None, what)
         else:
             found.append(record)
-    for record in sorted(found, key=lambda r: (_natural(r["object"]), _natural(r["path"]))):
+    for record in sorted(found, key=lambda r: (natural(r["object"]), natural(r["path"]))):
         yield record["path"], record
 
 
@@ -82,10 +82,6 @@ def _by_folders(path: str, folder_labels: bool) -> Record | None:
     if folder_labels and len(folders) > 1:
         record["label"] = folders[-2]
     return record
-
-
-def _natural(text: str) -> list[tuple[int, str]]:
-    return [(int(w), "") if w.isdecimal() else (-1, w) for w in re.split(r"(\d+)", text)]
 
 
 # ---------------------------------------------------------------------- manifests

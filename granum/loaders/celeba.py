@@ -25,6 +25,7 @@ from pathlib import Path
 
 from granum.errors import FormatError
 from granum.loaders._paths import folders_in, is_file, names_in
+from granum.loaders._texts import read_text
 from granum.loaders.base import Format, Intake, formats
 from granum.schema import rows
 
@@ -117,10 +118,7 @@ def _table(root: Path, kind: str, intake: Intake) -> _Table:
     table = _Table(f"{below}/{name}")
     if name is None:
         return table
-    try:
-        lines = (root / below / name).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(table.name, f"cannot be read: {error}") from error
+    lines = read_text(root / below / name, table.name).splitlines()
     intake.source(table.name, CelebA.name)
     begin = 0
     if kind in HEADED:

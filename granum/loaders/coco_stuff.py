@@ -46,6 +46,7 @@ from granum.loaders._coco_stuff_labels import ABSENT, NAMES, THINGS
 from granum.loaders._coco_stuff_mat import Release, mat_files, read_mats
 from granum.loaders._image_tree import is_image
 from granum.loaders._paths import folders_in, names_in
+from granum.loaders._texts import read_text
 from granum.loaders.base import Format, Intake, formats
 from granum.loaders.reading import ImageFinder
 from granum.schema import rows, tables
@@ -171,12 +172,8 @@ def read_labels(root: Path, intake: Intake) -> dict[int, str]:
     path = next((p for p in (root / LABELS, root.parent / LABELS) if p.is_file()), None)
     if path is None:
         return dict(NAMES)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(path, f"cannot be read: {error}") from error
     out: dict[int, str] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(path, path).splitlines(), 1):
         id_, colon, name = line.partition(":")
         if not line.strip():
             continue

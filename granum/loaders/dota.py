@@ -36,8 +36,9 @@ from granum.loaders._corners import (
 )
 from granum.loaders._image_tree import is_image
 from granum.loaders._notes import Notes, read_notes, take_tables, write_notes
-from granum.loaders._paths import Names, first_file, folders_in, names_in, split_suffix
+from granum.loaders._paths import Names, first_file, folders_in, is_file, names_in, split_suffix
 from granum.loaders._rows import Context, RowFormat, sample_rows
+from granum.loaders._texts import read_text
 from granum.loaders.base import Intake, formats
 from granum.schema import rows
 from granum.store.dataset import Dataset
@@ -283,13 +284,10 @@ def _read_labels(
     root: Path, path: Path, sample: rows.Sample, intake: Intake, notes: Notes | None
 ) -> None:
     where = path.relative_to(root).as_posix()
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
+    if not is_file(path):
         intake.fault("missing-labels", where, None, f"{sample.key} has no label file")
         return
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(where, f"cannot be read: {error}") from error
+    text = read_text(path, where)
     plan, rows_of = FOREIGN, {}
     if notes is not None:
         plan = Plan(

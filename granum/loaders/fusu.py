@@ -40,9 +40,10 @@ import numpy as np
 import pyarrow as pa
 
 from granum.errors import FormatError, GranumError
-from granum.loaders._change_read import Maps, files_below
+from granum.loaders._change_read import Maps
 from granum.loaders._geo import GeoMode, GeoTags, find_rasterio, open_raster
-from granum.loaders._paths import first_file, folders_in
+from granum.loaders._image_tree import files_below
+from granum.loaders._paths import first_file, folders_in, natural
 from granum.loaders.base import Format, Intake, formats
 from granum.schema import rows, tables
 from granum.store.builder import Incoming
@@ -247,13 +248,14 @@ class _Reading:
                 self.intake.fault("missing-labels", path, None, message)
         if last is not None:
             self._change(stem, labels, change, last, columns)
-        placed = sorted(((_when(rest), path) for rest, path in series), key=_in_time)
+        told = ((_when(rest), path) for rest, path in series)
+        placed = sorted(told, key=lambda p: (p[0], natural(p[1])))
         counts: dict[str, int] = {}
         for when, path in placed:
             role = _role(path)
             order = counts[role] = counts.get(role, -1) + 1
-            time, told = self._time(path, when)
-            self._sample(columns, path, role, order, time, told, facts)
+            time, about = self._time(path, when)
+            self._sample(columns, path, role, order, time, about, facts)
 
     def _change(
         self,
@@ -354,15 +356,6 @@ def _when(rest: str) -> When:
         year, month, day = dates[-1]
         return int(year), int(month), int(day or 0)
     return 0, 0, 0
-
-
-def _in_time(placed: tuple[When, str]) -> tuple[When, list[tuple[int, str]]]:
-    return placed[0], _natural(placed[1])
-
-
-def _natural(path: str) -> list[tuple[int, str]]:
-    """For sorting: numbers in names by their value."""
-    return [(int(w), "") if w.isdecimal() else (-1, w) for w in re.split(r"(\d+)", path)]
 
 
 def _role(path: str) -> str:

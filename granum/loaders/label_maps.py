@@ -31,6 +31,7 @@ from granum.loaders._hf_files import known_split
 from granum.loaders._image_tree import is_image
 from granum.loaders._json_files import load_json
 from granum.loaders._paths import folders_in, is_file, names_in, split_suffix
+from granum.loaders._texts import read_text
 from granum.loaders.base import Format, Intake, formats
 from granum.schema import rows
 
@@ -181,10 +182,7 @@ def _classes(root: Path) -> tuple[str | None, Classes]:
         return None, Classes()
     if name.endswith(".json"):
         return name, _from_meta(load_json(root / name, name), name)
-    try:
-        text = (root / name).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(name, f"cannot be read: {error}") from error
+    text = read_text(root / name, name)
     found = Classes(coloured=name != "classes.txt")
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():

@@ -34,7 +34,7 @@ from typing import Any, Literal
 
 from granum.errors import FormatError
 from granum.loaders._notes import read_notes, take_tables, write_notes
-from granum.loaders._paths import Names
+from granum.loaders._paths import Names, plain
 from granum.loaders._rows import Context, RowFormat, group_rows, sample_rows
 from granum.loaders._view_records import (
     Objects,
@@ -172,16 +172,12 @@ class MultiView(RowFormat):
         names, found = Names(files=("views.jsonl", "granum.json")), []
         groups = dataset.groups["key"].to_pylist()
         folders = Names(files=("images", "views.jsonl", "granum.json"))
-        of_group = [folders(_clean(image_name(g))) for g in groups]
+        of_group = [folders(plain(image_name(g))) for g in groups]
         for batch in dataset.iter_batches():
             for sample in rows.samples_from_table(batch.samples):
-                name = _clean(image_name(sample.key))
+                name = plain(image_name(sample.key))
                 folder = "images" if sample.group is None else of_group[sample.group]
                 if sample.group is not None:
                     name = name.rpartition("/")[2]
                 found.append(names(f"{folder}/{name}"))
         return found
-
-
-def _clean(name: str) -> str:
-    return "".join("_" if ord(c) < 32 else c for c in name)

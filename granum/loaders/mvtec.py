@@ -134,7 +134,7 @@ class Mvtec(RowFormat):
         elif products := products_of(root):
             yield from read_products(reading, products)
         else:
-            raise FormatError(root, "no product: neither splits with ground_truth beside them, …")
+            raise FormatError(root, "no product: no splits of types with ground_truth beside them")
 
     # ------------------------------------------------------------------ writing
 

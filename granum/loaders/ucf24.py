@@ -45,6 +45,7 @@ from granum.loaders._clips import group_facts
 from granum.loaders._image_tree import is_image
 from granum.loaders._paths import names_in, split_suffix
 from granum.loaders._pickles import load_pickle
+from granum.loaders._texts import read_text
 from granum.loaders._tube_file import load_truth, truth_tubes, video_groups
 from granum.loaders._tubes import Frames, TubeReader, tube_batches
 from granum.loaders.base import Format, Intake, formats
@@ -177,11 +178,7 @@ def _lists(root: Path, way: int) -> dict[str, str]:
         for folder in _INSIDE:
             path = root / folder / f"{split}list{way:02d}.txt"
             if path.is_file():
-                try:
-                    lines = path.read_text(encoding="utf-8-sig").splitlines()
-                except (OSError, UnicodeDecodeError) as error:
-                    raise FormatError(path, f"cannot be read: {error}") from error
-                for line in lines:
+                for line in read_text(path, path).splitlines():
                     # Lines of UCF101's own lists end with a class number and a suffix.
                     words = line.split()
                     if words:

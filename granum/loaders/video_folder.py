@@ -39,7 +39,7 @@ import pyarrow as pa
 from granum.errors import FormatError
 from granum.loaders._csv import CsvFile, first_record
 from granum.loaders._hf_files import known_split
-from granum.loaders._paths import names_in, split_suffix
+from granum.loaders._paths import entries_below, names_in, split_suffix
 from granum.loaders.base import Format, Intake, formats
 from granum.schema import rows, tables
 from granum.store.builder import Incoming
@@ -124,22 +124,11 @@ def _walk(root: Path) -> tuple[list[str], list[str]]:
 
 def _only_videos(root: Path) -> str | None:
     """Why a folder looks like one of videos: all files that a short look finds are."""
-    found, waiting = "", [root]
-
-    def entries() -> Iterator[os.DirEntry[str]]:
-        while waiting:
-            try:
-                with os.scandir(waiting.pop(0)) as listed:
-                    yield from sorted(listed, key=lambda e: e.name)
-            except (OSError, ValueError):
-                continue
-
-    for entry in islice(entries(), _LOOKS):
-        if entry.name.startswith("."):
-            continue
+    found = ""
+    for entry in islice(entries_below(root), _LOOKS):
         if entry.is_dir(follow_symlinks=False):
-            waiting.append(Path(entry.path))
-        elif _is_video(entry.name):
+            continue
+        if _is_video(entry.name):
             found = found or entry.name
         elif not entry.name.lower().endswith(_HARMLESS):
             return None

@@ -25,6 +25,7 @@ from pathlib import Path
 from granum.errors import FormatError
 from granum.loaders._image_tree import is_image
 from granum.loaders._paths import folders_in, is_file, names_in
+from granum.loaders._texts import read_text
 from granum.loaders.base import Format, Intake, formats
 from granum.schema import rows
 
@@ -78,10 +79,7 @@ class WiderFace(Format):
 
 def _listed(path: Path, where: str, split: str, face: int, intake: Intake) -> Iterator[rows.Sample]:
     """Samples of one list."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(where, f"cannot be read: {error}") from error
+    lines = read_text(path, where).splitlines()
     at = 0
     while at < len(lines):
         name = lines[at].strip()

@@ -156,7 +156,7 @@ def test_the_order_of_the_disk_does_not_matter(
             below.reverse()
             yield folder, below, files[::-1]
 
-    monkeypatch.setattr("granum.loaders._change_read.os.walk", backwards)
+    monkeypatch.setattr(os, "walk", backwards)
     assert [s.key for s in granum.read(root, "fusu")] == expected
 
 

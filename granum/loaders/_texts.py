@@ -1,0 +1,25 @@
+"""Text files of small formats: read whole, with errors that name the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from granum.errors import FormatError
+
+__all__ = ["read_text"]
+
+
+def read_text(path: Path, where: str | Path) -> str:
+    """What a file of UTF-8 holds, without a byte order mark.
+
+    Args:
+        path: the file.
+        where: what errors call it.
+
+    Raises:
+        FormatError: it is absent, cannot be read or is no UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FormatError(where, f"cannot be read: {error}") from error

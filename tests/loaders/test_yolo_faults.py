@@ -187,6 +187,9 @@ def test_paths_stay_inside(tmp_path: Path) -> None:
 
 # ---------------------------------------------------------------------- recognition
 
+ROW = "0 0.5 0.5 1 1"
+BESIDE: dict[str, str | bytes] = {"own/a.jpg": "", "own/a.txt": ROW}
+
 
 @pytest.mark.parametrize(
     ("files", "reason"),
@@ -205,11 +208,22 @@ def test_paths_stay_inside(tmp_path: Path) -> None:
         ({"gt/gt.txt": "1,1,10,10,5,5,1,-1,-1,-1"}, None),
         ({"b.txt": "0 0.5 0.5 1 1"}, None),
         ({"labels/classes.txt": "1 0.5 0.5 1 1"}, None),
+        # One of several datasets that lie beside each other, and one that only looks like it.
+        ({**BESIDE, "coco/train/b.jpg": "", "coco/train/b.json": "{}"}, None),
+        ({**BESIDE, "coco/train/b.json": "{}"}, "a.txt"),
+        ({**BESIDE, "coco/b.jpg": "", "annotations/b.json": "{}"}, "a.txt"),
+        ({**BESIDE, "obj.names": "x", "coco/b.jpg": "", "coco/b.json": "{}"}, "a.txt"),
+        ({"train/a.jpg": "", "train/a.txt": ROW, "coco/b.jpg": "", "coco/b.xml": ""}, "a.txt"),
     ],
 )
 def test_sniffs(tmp_path: Path, files: dict[str, str | bytes], reason: str | None) -> None:
     why = Yolo().sniff(tree(tmp_path / "x", files))
     assert (why is None) if reason is None else (why is not None and reason in why), why
+
+
+def test_a_folder_of_several_datasets_is_not_one() -> None:
+    for name in ("kaggle_dataset", "roboflow_dataset"):
+        assert Yolo().sniff(shared("format_fixtures") / name) is None
 
 
 def test_sniffs_files(tmp_path: Path) -> None:

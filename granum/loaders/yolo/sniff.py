@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from granum.loaders._hf_files import known_split
+from granum.loaders._paths import folders_in, names_in
 from granum.loaders.yolo.config import PREFERRED, looks_like_config
 from granum.loaders.yolo.parse import NUMBER, clean
 from granum.loaders.yolo.tree import LABEL_FOLDERS, NAME_LISTS, SUFFIXES
@@ -14,6 +16,8 @@ __all__ = ["sniff"]
 
 LOOKED_AT = 64
 DEPTH = 4
+OTHERS = (".json", ".xml", ".csv", ".tfrecord")
+"""Suffixes of what other formats say of images."""
 
 
 def sniff(root: Path) -> str | None:
@@ -33,13 +37,34 @@ def _sniff(root: Path) -> str | None:
         if path.is_file() and looks_like_config(path):
             return f"{path.name} names classes and splits"
     named = any((root / name).is_file() for name in (*PREFERRED, "obj.names", "classes.txt"))
-    for name, rows in _label_rows(root, anywhere=named):
+    for path, rows in _label_rows(root, anywhere=named):
         if rows:
-            return f"{name} has rows of a class number and fractions"
+            if not named and _is_collection(root, path):
+                return None
+            return f"{path.name} has rows of a class number and fractions"
     return None
 
 
-def _label_rows(root: Path, anywhere: bool) -> Iterator[tuple[str, bool]]:
+def _is_collection(root: Path, path: Path) -> bool:
+    """Whether a label file is in one of several datasets in folders, another of which has images
+    and files of another format."""
+    first, *below = path.relative_to(root).parts
+    if not below or first.lower() in LABEL_FOLDERS or known_split(first):
+        return False
+    for folder in folders_in(root, LOOKED_AT):
+        if folder == first or folder.lower() in LABEL_FOLDERS or known_split(folder):
+            continue
+        home = root / folder
+        places = (home, *(home / f for f in folders_in(home, 8)))
+        names = [n.lower() for place in places for n in names_in(place, LOOKED_AT)]
+        if any(n.endswith(OTHERS) for n in names) and any(
+            n.endswith(tuple(SUFFIXES)) for n in names
+        ):
+            return True
+    return False
+
+
+def _label_rows(root: Path, anywhere: bool) -> Iterator[tuple[Path, bool]]:
     """Some texts in folders of labels or beside images (or ``anywhere``), and whether their rows
     fit."""
     waiting, looked = [(root, 0)], 0
@@ -60,7 +85,7 @@ def _label_rows(root: Path, anywhere: bool) -> Iterator[tuple[str, bool]]:
         for stem, entry in sorted(texts, key=lambda t: t[0]):
             if (of_labels or anywhere or stem in images) and looked < LOOKED_AT:
                 looked += 1
-                yield entry.name, _fits(Path(entry.path))
+                yield Path(entry.path), _fits(Path(entry.path))
 
 
 def _fits(path: Path) -> bool:

@@ -7,8 +7,8 @@
     images/…/a.jpg                             or images in folders
 
 An image belongs to the row of its BASE name, wherever it lies. A caption is an annotation,
-``source`` and further scalar columns are attributes. The release has no column of regions: the boxes
-are drawn into the pixels, and nothing here invents any; the caption tells place and size in words.
+``source`` and further scalar columns are attributes. The release has no column of regions: the
+boxes are drawn into the pixels, and nothing here invents any; the caption tells place and size.
 
 The metadata are streamed, a batch of rows at a time, and images in folders are referred to. Images
 in archives are embedded: archives are gone through one after the other, each image takes its row

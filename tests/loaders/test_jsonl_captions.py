@@ -178,3 +178,12 @@ def test_its_notes_are_damaged(tmp_path: Path) -> None:
     (root / "granum.json").write_text(text.replace('["captions.jsonl"]', "[3]"))
     with pytest.raises(FormatError, match="/more/files"):
         granum.read(root)
+
+
+def test_datasets_reads_what_is_written(tmp_path: Path) -> None:
+    hf = pytest.importorskip("datasets")
+    granum.write(granum.read(tree(tmp_path)), tmp_path / "o", "jsonl_captions", allow_loss=["all"])
+    files = str(tmp_path / "o" / "train.jsonl")
+    found = hf.load_dataset("json", data_files=files, cache_dir=str(tmp_path / "cache"))["train"]
+    assert found["file_name"][:2] == ["images/a.png", "images/b.png"]
+    assert found[2]["objects"][0]["bbox"] == [1, 2, 3, 4]

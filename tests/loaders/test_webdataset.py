@@ -272,3 +272,26 @@ def test_other_archives_are_not_claimed(tmp_path: Path) -> None:
     """Photos in an archive, without a number or a companion, are no shard."""
     root = tree(tmp_path, [("a.png", A), ("b.png", B)], "photos.tar")
     assert "webdataset" not in sniff(root)
+
+
+def test_datasets_reads_what_is_written(tmp_path: Path) -> None:
+    """An independent reader: the packaged module of the `datasets` library."""
+    hf = pytest.importorskip("datasets")
+    root = written(tmp_path / "a")
+    files = {"train": str(root / "train-*.tar"), "val": str(root / "val-*.tar")}
+    found = hf.load_dataset("webdataset", data_files=files, cache_dir=str(tmp_path / "cache"))
+    assert {k: len(v) for k, v in found.items()} == {"train": 3, "val": 1}
+    row = found["train"][1]
+    assert (row["__key__"], row["txt"], row["cls"]) == ("x_tar_1", "t1", 1)
+    assert row["json"] == {"width": 4, "height": 3} and row["png"].size == (4, 3)
+
+
+def test_through_a_store(tmp_path: Path) -> None:
+    """Images keep their bytes in a store, and on the way to shards again."""
+    granum.convert(tree(tmp_path), tmp_path / "s.granum")
+    store = granum.open(tmp_path / "s.granum")
+    assert store[0].image().size == (4, 3)
+    granum.write(store, tmp_path / "o", "webdataset", media="copy", allow_loss=["all"])
+    again = granum.read(tmp_path / "o")
+    media = [s.row.media for s in again]
+    assert [m and m.bytes for m in media] == [A, B]

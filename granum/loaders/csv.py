@@ -16,7 +16,8 @@ the image's. Where there is an image column and all others hold 0 and 1 only, ea
 present, 0 verified absent. All other columns are attributes, as text. A row without box and class
 is an image without annotations.
 
-Coordinates are pixels from the top-left corner. Names of images may lack their suffix.
+Coordinates are pixels from the top-left corner. Names of images may lack their suffix. Of a table
+without a header, ``header`` names the columns (``1.jpg,dog,0,1,1,2``: ``image,class,x1,y1,x2,y2``).
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ class Csv(RowFormat):
         return None
 
     def read(
-        self, root: Path, intake: Intake, *, bbox_format: BoxFormat = "xyxy"
+        self, root: Path, intake: Intake, *, bbox_format: BoxFormat = "xyxy", header: str = ""
     ) -> Iterator[rows.Sample]:
         """Read a table, or those of a folder.
 
@@ -142,6 +143,7 @@ class Csv(RowFormat):
             root: a file or folder.
             intake: gets findings, categories, sources.
             bbox_format: what the four numbers of a column ``bbox`` are.
+            header: names of the columns, commas between, of tables that have no header.
 
         Raises:
             FormatError: there is no such table.
@@ -152,14 +154,15 @@ class Csv(RowFormat):
         if notes is not None:
             take_tables(notes, intake)
         reader = _Reader(folder, intake, notes, bbox_format)
-        found = False
+        found, told = False, {"bbox_format": bbox_format, "header": header}
         for path in [root] if notes is None and root.is_file() else _tables(root):
-            file = CsvFile(path, path.relative_to(folder).as_posix())
+            names = [n.strip() for n in header.split(",")] if header else None
+            file = CsvFile(path, path.relative_to(folder).as_posix(), names)
             columns = Columns.of(file.header)
             columns.flags = _flags(path, columns)
             if columns.image and (columns.label or columns.box or columns.flags):
                 found = True
-                intake.source(file.name, self.name, options={"bbox_format": bbox_format})
+                intake.source(file.name, self.name, options=told)
                 reader.take(file, columns, path)
         if not found:
             raise FormatError(root, "no table with images and classes or boxes")

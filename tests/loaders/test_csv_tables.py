@@ -10,6 +10,7 @@ import pytest
 import granum
 from granum.errors import FindingsError
 from granum.loaders.reading import sniff
+from granum.schema.findings import Findings
 from tests.data import shared
 
 
@@ -75,6 +76,27 @@ def test_faults_name_file_and_line(tmp_path: Path, cells: str) -> None:
     with pytest.raises(FindingsError, match=r"train\.csv line 3"):
         granum.read(table(tmp_path / "t", text))
     assert granum.read(tmp_path / "t", on_error="skip").num_annotations == 1
+
+
+def test_tables_without_a_header(tmp_path: Path) -> None:
+    root = table(tmp_path / "t", "1.jpg,dog,1,2,4,6\n1.jpg,cat,0,0,1,x\n", "boxes.txt")
+    findings = Findings(on_error="skip")
+    names = "image,class,x1,y1,x2,y2"
+    (sample,) = granum.read(
+        root / "boxes.txt", "csv", header=names, on_error="skip", findings=findings
+    )
+    assert (sample.key, sample.labels) == ("1.jpg", ["dog"])  # the first line is a row
+    assert sample.annotations[0].bbox == (1, 2, 3, 4)
+    assert [(f.path, f.place) for f in findings.items] == [("boxes.txt", "line 2")]
+
+
+def test_fixtures_without_a_header() -> None:
+    root = shared("format_fixtures/kaggle_dataset/image_txt_det")
+    named = granum.read(root / "ann.txt", "csv", header="image, class, x1, y1, x2, y2")
+    plain = granum.read(root / "ann_single_obj.txt", "csv", header="image,x,y,w,h")
+    assert (len(named), named.num_annotations, named.categories.num_rows) == (3, 6, 2)
+    a, b = (d.annotations(["bbox"])["bbox"].to_pylist() for d in (named, plain))
+    assert a == b
 
 
 def test_the_fixtures() -> None:

@@ -123,7 +123,7 @@ def common(store: Path) -> list[list[Any]]:
         ["score", store],
         ["dedup", store, "--save-as", "unique"],
         ["leakage", store],
-        ["split", store, "train=0.5", "test=0.5"],
+        ["split", store, "train=0.5", "test=0.5", "--name", "s-"],
         ["stats", store, "--space", "descriptors"],
         ["select", store, "-n", 3, "--space", "descriptors", "--save-as", "varied"],
         ["score", store, "knn:k=2", "outlier:k=2"],

@@ -112,15 +112,15 @@ class Documents:
             offsets, lines = _lines(path)
         except OSError as error:
             raise FormatError(where, f"cannot be read: {error}") from error
-        stack = ExitStack()
+        stack, unheard = ExitStack(), Intake()
         file = stack.enter_context(path.open("rb"))
 
         def get(i: int, tell: bool) -> dict[str, Any] | None:
             file.seek(offsets[i])
             raw = file.readline()
-            quiet = intake if tell else Intake()
+            heard = intake if tell else unheard
             text = raw.removeprefix(b"\xef\xbb\xbf").strip()
-            return decode_record(text, where, places(i), quiet, not raw.endswith(b"\n"))
+            return decode_record(text, where, places(i), heard, not raw.endswith(b"\n"))
 
         def places(i: int) -> str:
             return f"line {lines[i]}"
@@ -177,18 +177,15 @@ class Reader:
     def samples(self, found: Documents, path: Path) -> Iterator[rows.Sample]:
         """The samples of a file, each when its image is named first."""
         with found.stack:
-            named = [_image(found.get(i, False) or {}) for i in range(found.number)]
-            before = self._before(path, next((n for n in named if n), None))
-            split = _split_of(found.where)
-            first: dict[str, list[int]] = {}
-            for i, name in enumerate(named):
-                first.setdefault(name or f"\0{i}", []).append(i)
-            for i, name in enumerate(named):
-                same = first[name or f"\0{i}"]
-                if same[0] == i:
-                    sample = self._sample(same, name, before, split, found)
-                    if sample is not None:
-                        yield sample
+            together, example = _together(found)
+            before, split = self._before(path, example), _split_of(found.where)
+            done = {i for listed in together.values() for i in listed[1:]}
+            for i in range(found.number):
+                if i in done:
+                    continue
+                sample = self._sample(together.get(i, [i]), before, split, found)
+                if sample is not None:
+                    yield sample
 
     def _before(self, path: Path, name: str | None) -> str:
         """The folder, relative to the root of images, that paths are relative to."""
@@ -202,7 +199,7 @@ class Reader:
         return here
 
     def _sample(
-        self, which: list[int], name: str | None, before: str, split: str | None, found: Documents
+        self, which: list[int], before: str, split: str | None, found: Documents
     ) -> rows.Sample | None:
         """The sample of all records of one image; None where none can be read."""
         sample: rows.Sample | None = None
@@ -211,7 +208,7 @@ class Reader:
             if record is None:
                 continue
             if sample is None:
-                sample = self._begin(record, name, before, split, (found.where, place))
+                sample = self._begin(record, before, split, (found.where, place))
             try:
                 self._add(sample, record, (found.where, place))
             except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -222,12 +219,11 @@ class Reader:
     def _begin(
         self,
         record: dict[str, Any],
-        name: str | None,
         before: str,
         split: str | None,
         where: tuple[str, str],
     ) -> rows.Sample:
-        told = record.get("id", record.get("image_id"))
+        name, told = _image(record), record.get("id", record.get("image_id"))
         source_id = None if told is None else str(told)
         if name is None:
             key = source_id or f"{where[0]}#{where[1]}"
@@ -325,6 +321,31 @@ class Reader:
             raise ValueError(f"a box of other than four numbers: {values!r:.60}")
         a, b, c, d = (number({"box": v}, "box") for v in values)
         return (a, b, c, d) if self.bbox_format == "xywh" else box_of((a, b, c, d))
+
+
+def _together(found: Documents) -> tuple[dict[int, list[int]], str | None]:
+    """Records of one image, where there are several, by the first of them; and the first name.
+
+    Names are held as 64 bits of each, so that memory is small; those that agree are read again.
+    """
+    hashes = np.zeros(found.number, np.int64)
+    named = np.zeros(found.number, bool)
+    example: str | None = None
+    for i in range(found.number):
+        name = _image(found.get(i, False) or {})
+        if name is not None:
+            hashes[i], named[i], example = hash(name), True, example or name
+    order = np.flatnonzero(named)
+    order = order[np.argsort(hashes[order], kind="stable")]
+    edges = np.flatnonzero(np.diff(hashes[order])) + 1
+    out: dict[int, list[int]] = {}
+    for run in np.split(order, edges) if len(edges) + 1 < len(order) else []:
+        if len(run) > 1:
+            by_name: dict[str | None, list[int]] = {}
+            for i in run.tolist():
+                by_name.setdefault(_image(found.get(i, False) or {}), []).append(i)
+            out.update({listed[0]: listed for listed in by_name.values() if len(listed) > 1})
+    return out, example
 
 
 def _image(record: Mapping[str, Any]) -> str | None:

@@ -276,19 +276,19 @@ def test_photos_are_decoded_without_simplejpeg(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torch")
-    from granum.train.decode import decoder
+    from granum.train.decode import opener
     from granum.verbs.training import train
 
     monkeypatch.setitem(sys.modules, "simplejpeg", None)
-    decoder.cache_clear()
+    opener.cache_clear()
     options: dict[str, Any] = {"steps": 1, "size": 16, "threads": 1, "device": "cpu"}
     try:
         with pytest.raises(MissingExtraError, match=r"pip install granum\[train\]"):
-            decoder("simplejpeg")
+            opener("simplejpeg")
         done = train(
             made, "rotation", out=tmp_path / "run", hook_options={"width": 4}, write_back=False,
             **options,
         )  # fmt: skip
     finally:
-        decoder.cache_clear()
+        opener.cache_clear()
     assert done.record["steps"] == 1

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from granum.errors import FormatError
-from granum.loaders._change_read import ROLES, Maps
+from granum.loaders._change_read import ROLES, Maps, dated
 from granum.loaders._geo import GeoTags
 from granum.loaders._image_tree import is_image
 from granum.loaders._paths import folders_in, names_in, split_suffix
@@ -60,17 +60,8 @@ def read_cities(
         group, last = len(intake.groups) - 1, None
         listed = list(_images(root, city))
         for order, path in listed:
-            sample = rows.Sample(
-                path,
-                rows.Media(path),
-                split=split,
-                group=group,
-                role=ROLES[order],
-                order=order,
-                time=times[order],
-                geo=geo(path),
-                media_kind="raster" if path.lower().endswith((".tif", ".tiff")) else "image",
-            )
+            sample = dated(path, order, split, group, geo)
+            sample.time = times[order]
             if "/imgs_" in path:
                 sample.attributes = {"band": split_suffix(path.rpartition("/")[2])[0]}
             if order == 1 and last is None:

@@ -10,11 +10,12 @@ from typing import Literal
 from granum.errors import GranumError
 from granum.loaders._geo import GeoTags
 from granum.loaders._image_tree import files_below, is_image
+from granum.loaders._map_masks import label_values
 from granum.loaders._paths import folders_in, names_in, split_suffix
 from granum.loaders._texts import read_text
 from granum.loaders.base import Intake
 from granum.schema import geometry, rows
-from granum.store.media import open_image, read_values
+from granum.store.media import open_image
 
 __all__ = [
     "ROLES",
@@ -23,6 +24,7 @@ __all__ = [
     "Maps",
     "Tree",
     "class_of_line",
+    "dated",
     "find_trees",
     "looks_paired",
     "read_classes",
@@ -186,20 +188,14 @@ class Maps:
         category = self.intake.category("change", SPACE)
         if self.derive == "nonzero":
             return rows.Annotation(category=category, map=rows.LabelMap(second, encoding="nonzero"))
-        values = []
-        for path in (first, second):
-            try:
-                label_map = rows.LabelMap(path, encoding=self.encoding)
-                values.append(read_values(label_map, str(self.root)))
-            except (GranumError, OSError, ValueError, SyntaxError) as error:
-                self.intake.fault("broken-media", path, None, str(error))
-                return None
-        if values[0].shape != values[1].shape:
-            message = f"is {values[1].shape[::-1]}, but {first} is {values[0].shape[::-1]}"
+        one, two = (label_values(p, self.root, self.intake, self.encoding) for p in (first, second))
+        if one is None or two is None:
+            return None
+        if one.shape != two.shape:
+            message = f"is {two.shape[::-1]}, but {first} is {one.shape[::-1]}"
             self.intake.fault("mask-size-mismatch", second, None, message)
             return None
-        size, counts = geometry.encode_mask(values[0] != values[1])
-        return rows.Annotation(category=category, rle=rows.Rle((size[0], size[1]), counts))
+        return rows.Annotation(category=category, rle=rows.Rle(*geometry.encode_mask(one != two)))
 
     def look(self, path: str, encoding: str, image: str | None = None) -> None:
         """Report a map whose header is not what its encoding says; with ``every``, one that does
@@ -252,6 +248,20 @@ def read_trees(
         yield from _read_tree(root, tree, split_of if lists else None, intake, maps, geo)
 
 
+def dated(path: str, order: int, split: str | None, group: int | None, geo: GeoTags) -> rows.Sample:
+    """The image of the first (0) or second date."""
+    return rows.Sample(
+        path,
+        rows.Media(path),
+        split=split,
+        group=group,
+        role=ROLES[order],
+        order=order,
+        geo=geo(path),
+        media_kind="raster" if path.lower().endswith((".tif", ".tiff")) else "image",
+    )
+
+
 def _read_tree(
     root: Path,
     tree: Tree,
@@ -289,16 +299,7 @@ def _read_tree(
         for order, path in enumerate(held):
             if path is None:
                 continue
-            sample = rows.Sample(
-                path,
-                rows.Media(path),
-                split=split,
-                group=group,
-                role=ROLES[order],
-                order=order,
-                geo=geo(path),
-                media_kind="raster" if path.lower().endswith((".tif", ".tiff")) else "image",
-            )
+            sample = dated(path, order, split, group, geo)
             if group is None:
                 message = f"{tree.dates[1 - order]} has no image of this name"
                 intake.fault("incomplete-group", path, None, message)

@@ -12,6 +12,7 @@ from granum.loaders._cvat_shapes import TEXT, attribute_value, rle_of
 from granum.loaders._notes import Notes
 from granum.loaders._paths import is_file, names_in
 from granum.loaders._rows import box_of
+from granum.loaders._texts import hex_colour
 from granum.loaders._xml import Element, iter_xml
 from granum.loaders.base import Intake
 from granum.schema import rows
@@ -55,7 +56,7 @@ def read_meta(path: Path, intake: Intake, notes: Notes | None) -> Meta:
                 meta.labels[name] = intake.category(name)
                 category = intake.categories[meta.labels[name]]
                 joints = [e.value("name") or "" for e in listed if e.value("parent") == name]
-                category.colour = _colour(label.value("color"))
+                category.colour = hex_colour(label.value("color"))
                 category.keypoints = joints or None
             for attribute in _all_below(label, "attribute"):
                 kind = attribute.value("input_type") or TEXT
@@ -79,13 +80,6 @@ def _all_below(element: Element, tag: str) -> Iterator[Element]:
         if child.tag == tag:
             yield child
         yield from _all_below(child, tag)
-
-
-def _colour(text: str | None) -> list[int] | None:
-    try:
-        return list(bytes.fromhex((text or "").removeprefix("#"))) or None
-    except ValueError:
-        return None
 
 
 def _integer(text: str | None) -> int | None:

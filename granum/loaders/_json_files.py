@@ -85,6 +85,7 @@ def decode_record(
         cut: nothing follows, so that what is no JSON may be cut off.
     """
     met: list[str] = []
+    text = text.removeprefix(b"\xef\xbb\xbf")
     try:
         found = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:

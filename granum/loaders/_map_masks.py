@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from granum.errors import GranumError
+from granum.loaders.base import Intake
 from granum.schema import geometry, rows, tables
 from granum.schema.tables import column, with_column
 from granum.store.dataset import Dataset
 from granum.store.media import map_mask, read_values
 from granum.store.regions import held_maps
 
-__all__ = ["maps_as_rle"]
+__all__ = ["label_values", "maps_as_rle"]
 
 BINARY = ("nonzero", "greater")
+
+
+def label_values(
+    path: str, root: Path, intake: Intake, encoding: str = "index"
+) -> npt.NDArray[np.int64] | None:
+    """The values of a label image; None, with a fault, where it does not decode."""
+    try:
+        return read_values(rows.LabelMap(path, encoding=encoding), str(root))
+    except (GranumError, OSError, ValueError, SyntaxError) as error:
+        intake.fault("broken-media", path, None, f"the label image does not decode: {error}")
+        return None
 
 
 def maps_as_rle(table: pa.Table, samples: pa.Table, start: int, dataset: Dataset) -> pa.Table:

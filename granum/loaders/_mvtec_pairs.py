@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from granum.errors import FormatError, GranumError
+from granum.errors import FormatError
 from granum.loaders._image_tree import is_image
+from granum.loaders._map_masks import label_values
 from granum.loaders._paths import split_suffix
 from granum.loaders.base import Intake
 from granum.schema import rows
 from granum.schema.defects import GOOD, SPACE
-from granum.store.media import image_size, read_values
+from granum.store.media import image_size
 
 __all__ = ["SUFFIX", "Masks", "Reading", "is_good", "listed"]
 
@@ -119,11 +120,7 @@ class Reading:
 
     def values(self, path: str) -> npt.NDArray[np.int64] | None:
         """The pixels of a mask; None, with a finding, where it cannot be read."""
-        try:
-            return read_values(rows.LabelMap(path, encoding="nonzero"), str(self.root))
-        except (GranumError, OSError, SyntaxError, ValueError) as error:
-            self.fault("broken-media", path, f"the mask does not decode: {error}")
-            return None
+        return label_values(path, self.root, self.intake, "nonzero")
 
     def images(self, folder: str, files: Iterable[str]) -> list[str]:
         """Those files that are images; the others are reported."""

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from granum.errors import FormatError
 from granum.loaders._csv import CsvFile, first_record
+from granum.loaders._json_files import decode_record
 from granum.loaders.base import Intake
 from granum.schema.findings import Findings, OnError
 
@@ -218,12 +219,10 @@ def _json_lines(
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
-            record = _object(line)
-            if record is None:
-                intake.fault("bad-value", name, f"line {number}", "no object of JSON")
-                continue
-            found = _record(record, names, name, number, intake)
-            if found is None:
+            cut = not line.endswith(b"\n")
+            record = decode_record(line, name, f"line {number}", intake, cut)
+            found = None if record is None else _record(record, names, name, number, intake)
+            if record is None or found is None:
                 continue
             for ours in values:
                 values[ours].append(found.get(ours))

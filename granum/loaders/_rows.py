@@ -28,6 +28,7 @@ __all__ = [
     "Box",
     "Context",
     "RowFormat",
+    "bare",
     "box_of",
     "cornered",
     "corners_of",
@@ -78,6 +79,13 @@ def cornered(box: Box) -> Box | None:
             return box
         box = again
     return None
+
+
+def bare(one: rows.Annotation) -> rows.Annotation:
+    """Nothing of an annotation but its kind, its category, and which one it is."""
+    return rows.Annotation(
+        one.kind, one.category, annotation_id=one.annotation_id, sample=one.sample
+    )
 
 
 def sample_rows(dataset: Dataset) -> Iterator[rows.Sample]:

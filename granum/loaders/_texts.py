@@ -1,4 +1,4 @@
-"""Text files of small formats: read whole, with errors that name the file."""
+"""Text of small formats: files read whole, with errors that name them, and colours."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ from pathlib import Path
 
 from granum.errors import FormatError
 
-__all__ = ["read_text"]
+__all__ = ["hex_colour", "read_text"]
+
+
+def hex_colour(text: object) -> list[int] | None:
+    """Red, green and blue of ``#rrggbb``; None where it is no such text."""
+    try:
+        found = list(bytes.fromhex(str(text).removeprefix("#")))
+    except ValueError:
+        return None
+    return found if len(found) == 3 else None
 
 
 def read_text(path: Path, where: str | Path) -> str:

@@ -13,6 +13,7 @@ from granum.errors import FormatError, UsageError
 from granum.loaders._csv import first_record
 from granum.loaders._hf_files import known_split
 from granum.loaders._image_tree import files_below
+from granum.loaders._json_files import decode_record
 from granum.loaders._notes import Notes
 from granum.loaders._paths import natural, split_suffix
 from granum.loaders.base import Intake
@@ -148,16 +149,11 @@ def _lines(path: Path, intake: Intake) -> Iterator[tuple[int, Mapping[str, Any]]
         return
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                found = json.loads(line)
-                if not isinstance(found, dict):
-                    raise ValueError("no object")
-            except (ValueError, RecursionError) as error:
-                intake.fault("bad-value", path.name, f"line {number}", f"no JSON object: {error}")
-                continue
-            yield number, found
+            if line.strip():
+                cut = not line.endswith(b"\n")
+                found = decode_record(line, path.name, f"line {number}", intake, cut)
+                if found is not None:
+                    yield number, found
 
 
 class Objects:

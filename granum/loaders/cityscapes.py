@@ -24,13 +24,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from granum.errors import FormatError, GranumError
+from granum.errors import FormatError
 from granum.loaders._json_files import bad_values, entries, load_json, numbers, take_size
+from granum.loaders._map_masks import label_values
 from granum.loaders._panoptic_pixels import boxes_of, counts_of
 from granum.loaders._paths import folders_in, is_file, names_in
 from granum.loaders.base import Format, Intake, formats
 from granum.schema import rows
-from granum.store.media import read_values
 
 __all__ = ["Cityscapes"]
 
@@ -162,10 +162,8 @@ class Cityscapes(Format):
 
 def _instances(root: Path, sample: rows.Sample, path: str, intake: Intake) -> None:
     """The objects of an instance image."""
-    try:
-        values = read_values(rows.LabelMap(path), str(root))
-    except (GranumError, OSError, ValueError, SyntaxError) as error:
-        intake.fault("broken-media", path, None, f"the label image does not decode: {error}")
+    values = label_values(path, root, intake)
+    if values is None:
         return
     counts = counts_of(values)
     sample.height, sample.width = values.shape

@@ -16,21 +16,25 @@ Classes come from ``dataset_meta.json`` (``label_map`` of values, ``segmentation
 ``classes.txt`` (a name a line, from value 0). Where a list gives colours, ``values`` says whether
 the label images hold numbers (``index``) or those colours (``colour``, R + 256 G + 65536 B): it
 cannot be told without opening them, and colours are never guessed. The default is numbers for
-``dataset_meta.json`` and ``classes.txt``, colours for lists of colours."""
+``dataset_meta.json`` and ``classes.txt``, colours for lists of colours.
+
+Spec: https://github.com/alexgkendall/SegNet-Tutorial
+"""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
 from granum.errors import FormatError
 from granum.loaders._hf_files import known_split
-from granum.loaders._image_tree import is_image
+from granum.loaders._image_tree import files_below, is_image
 from granum.loaders._json_files import load_json
-from granum.loaders._paths import folders_in, is_file, names_in, split_suffix
+from granum.loaders._paths import folders_in, is_file, names_in
 from granum.loaders._texts import read_text
 from granum.loaders.base import Format, Intake, formats
 from granum.schema import rows
@@ -134,41 +138,32 @@ def find_pairs(root: Path) -> list[Pair]:
     return found
 
 
-def _stems(folder: Path) -> tuple[dict[str, str], int]:
-    """File names by stem, and the length of the beginning that all stems share before their
-    last number."""
-    found = {split_suffix(n)[0]: n for n in names_in(folder, 10**7) if is_image(n)}
-    first, last = min(found, default=""), max(found, default="")  # what these share, all do
-    shared = 0
-    while shared < min(len(first), len(last)) and first[shared] == last[shared]:
-        shared += 1
-    return found, len(first[:shared].rstrip("0123456789"))
+def _shared(stems: Collection[str]) -> int:
+    """The length of the beginning that all stems share before their last number."""
+    first, last = min(stems, default=""), max(stems, default="")  # what these share, all do
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    return len("".join(letter for letter, _ in same).rstrip("0123456789"))
 
 
 def _paired(root: Path, pair: Pair, encoding: str, intake: Intake) -> Iterator[rows.Sample]:
     """A sample for each image of a pair of folders."""
-    images, cut = _stems(root / pair.images)
-    maps, map_cut = _stems(root / pair.maps)
-    if images.keys().isdisjoint(maps.keys()):
-        maps = {stem[map_cut:]: name for stem, name in maps.items()}
-    else:
-        cut = 0
-    used = set()
-    for stem, name in images.items():
-        key = f"{pair.images}/{name}"
+    images, maps = (files_below(root, f, intake) for f in (pair.images, pair.maps))
+    cut = 0
+    if images.keys().isdisjoint(maps):
+        cut, map_cut = _shared(images), _shared(maps)
+        maps = {stem[map_cut:]: path for stem, path in maps.items()}
+    for stem, key in images.items():
         sample = rows.Sample(key, rows.Media(path=key), split=pair.split)
-        label = maps.get(stem[cut:])
+        label = maps.pop(stem[cut:], None)
         if label is None:
             intake.fault("missing-labels", key, None, f"no label image in {pair.maps}")
         else:
-            used.add(label)
-            of = rows.LabelMap(f"{pair.maps}/{label}", encoding=encoding, space="object")
+            of = rows.LabelMap(label, encoding=encoding, space="object")
             sample.annotations.append(rows.Annotation("object", map=of))
         yield sample
     for label in maps.values():
-        if label not in used:
-            message = f"no image in {pair.images} has this label image"
-            intake.fault("file-not-read", f"{pair.maps}/{label}", None, message)
+        message = f"no image in {pair.images} has this label image"
+        intake.fault("file-not-read", label, None, message)
 
 
 def _classes(root: Path) -> tuple[str | None, Classes]:

@@ -39,7 +39,7 @@ from granum.loaders._image_tree import is_image
 from granum.loaders._labelme_read import Shapes, image_of, load
 from granum.loaders._notes import read_notes, take_tables, write_notes
 from granum.loaders._paths import first_file, is_file, split_suffix
-from granum.loaders._rows import Context, RowFormat, cornered, corners_of, sample_rows
+from granum.loaders._rows import Context, RowFormat, bare, cornered, corners_of, sample_rows
 from granum.loaders.base import Intake, formats
 from granum.schema import geometry, rows
 from granum.store.dataset import Dataset
@@ -134,12 +134,7 @@ class Labelme(RowFormat):
         """Objects with a class, drawn as one shape; classes of images, each once."""
         if sample is None or annotation.category is None:
             return None
-        left = rows.Annotation(
-            annotation.kind,
-            annotation.category,
-            annotation_id=annotation.annotation_id,
-            sample=annotation.sample,
-        )
+        left = bare(annotation)
         if annotation.kind == "label":
             left.present = annotation.present
             return left if (annotation.present is not None) == context.plan else None

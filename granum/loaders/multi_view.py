@@ -35,7 +35,7 @@ from typing import Any, Literal
 from granum.errors import FormatError
 from granum.loaders._notes import read_notes, take_tables, write_notes
 from granum.loaders._paths import Names, plain
-from granum.loaders._rows import Context, RowFormat, group_rows, sample_rows
+from granum.loaders._rows import Context, RowFormat, bare, group_rows, sample_rows
 from granum.loaders._view_records import (
     Objects,
     columns_of,
@@ -131,18 +131,13 @@ class MultiView(RowFormat):
         self, annotation: rows.Annotation, sample: rows.Sample | None, context: Context
     ) -> rows.Annotation | None:
         """Classes of views and of objects."""
-        one = annotation
-        if one.kind != "label" or one.category is None:
+        if annotation.kind != "label" or annotation.category is None:
             return None
-        if sample is None and one.group not in context.plan:
+        if sample is None and annotation.group not in context.plan:
             return None
-        return rows.Annotation(
-            "label",
-            one.category,
-            group=one.group if sample is None else None,
-            annotation_id=one.annotation_id,
-            sample=one.sample,
-        )
+        left = bare(annotation)
+        left.group = annotation.group if sample is None else None
+        return left
 
     def write(self, dataset: Dataset, out: Out) -> None:
         """Write the manifest and the notes; the images are placed afterwards."""

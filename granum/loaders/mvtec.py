@@ -52,7 +52,7 @@ from granum.loaders._mvtec_tiles import TILE_THRESHOLD, read_tiles, tile_folders
 from granum.loaders._mvtec_visa import read_visa, visa_objects
 from granum.loaders._mvtec_write import Plan, make_plan, write_tree
 from granum.loaders._notes import read_notes
-from granum.loaders._rows import Context, RowFormat
+from granum.loaders._rows import Context, RowFormat, bare
 from granum.loaders.base import Intake, formats
 from granum.schema import rows
 from granum.store.dataset import Dataset
@@ -150,12 +150,7 @@ class Mvtec(RowFormat):
         plan: Plan = context.plan
         if sample is None or annotation.annotation_id not in plan.files:
             return None
-        left = rows.Annotation(
-            annotation.kind,
-            annotation.category,
-            annotation_id=annotation.annotation_id,
-            sample=annotation.sample,
-        )
+        left = bare(annotation)
         if annotation.kind == "object":
             path = plan.files[annotation.annotation_id]
             left.map = rows.LabelMap(path, encoding="nonzero")

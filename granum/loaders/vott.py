@@ -32,6 +32,7 @@ from granum.loaders._json_files import (
     peek,
     take_size,
 )
+from granum.loaders._texts import hex_colour
 from granum.loaders.base import Format, Intake, formats
 from granum.schema import rows
 
@@ -73,7 +74,7 @@ class Vott(Format):
             for _, tag in entries(record, "tags", intake, where):
                 if isinstance(tag, dict) and isinstance(tag.get("name"), str):
                     row = intake.category(tag["name"])
-                    intake.categories[row].colour = _colour(tag.get("color"))
+                    intake.categories[row].colour = hex_colour(tag.get("color"))
             for key, entry in record["assets"].items():
                 sample = self._sample(entry, f"/assets/{key}", where, intake)
                 if sample is not None:
@@ -97,14 +98,6 @@ class Vott(Format):
 
 def _text(value: Any) -> str | None:
     return None if value is None else str(value)
-
-
-def _colour(text: Any) -> list[int] | None:
-    try:
-        found = list(bytes.fromhex(str(text).removeprefix("#")))
-    except ValueError:
-        return None
-    return found if len(found) == 3 else None
 
 
 def _region(region: dict[str, Any], intake: Intake) -> list[rows.Annotation]:

@@ -218,6 +218,14 @@ def test_cities_of_oscd(tmp_path: Path) -> None:
     assert [(f.code, f.path) for f in findings.items] == [("incomplete-group", f"{images}/paris")]
 
 
+def test_a_bad_date_names_its_line(tmp_path: Path) -> None:
+    put(tmp_path, {f"Images/a/pair/img{n}.png": None for n in (1, 2)})
+    (tmp_path / "Images/a/dates.txt").write_text("date_1: 20160120\n\ndate_2: 20189928\n")
+    findings = Findings("skip")
+    granum.read(tmp_path, "change_pairs", on_error="skip", findings=findings)
+    assert ("Images/a/dates.txt", "line 3") in [(f.path, f.place) for f in findings.items]
+
+
 def test_oscd_without_png_counts_from_one(tmp_path: Path) -> None:
     put(tmp_path, {f"paris/pair/img{i}.png": None for i in (1, 2)})
     put(tmp_path, {"paris/cm/paris-cm.tif": [[1, 2, 1], [1, 1, 2]]})

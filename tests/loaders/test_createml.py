@@ -10,6 +10,7 @@ import pytest
 
 import granum
 from granum.errors import FindingsError
+from granum.loaders._json_files import json_files
 from granum.testing.suite import ReaderSuite
 from tests.data import shared
 
@@ -53,6 +54,20 @@ def test_faults_name_file_and_place(tmp_path: Path) -> None:
     del bad[0]["annotations"][0]["coordinates"]["width"]
     with pytest.raises(FindingsError, match=r"createml\.json /0/annotations/0"):
         granum.read(tree(tmp_path, bad))
+
+
+@pytest.mark.parametrize("told", [5, {"label": "cat"}])
+def test_annotations_that_are_no_list(tmp_path: Path, told: Any) -> None:
+    root = tree(tmp_path, [{"image": "a.jpg", "annotations": told}])
+    with pytest.raises(FindingsError, match=r"createml\.json /0/annotations: .*no list"):
+        granum.read(root, "createml")
+
+
+def test_files_of_a_full_folder_are_all_found(tmp_path: Path) -> None:
+    for n in range(1001):  # more than a short look takes
+        (tmp_path / f"{n}.json").touch()
+    assert len(json_files(tmp_path)) == 1001
+    assert len(json_files(tmp_path, 10)) == 10
 
 
 def test_the_fixture() -> None:

@@ -114,6 +114,13 @@ def test_faults_name_file_and_place(tmp_path: Path, bad: Any) -> None:
         granum.read(tree(tmp_path, record))
 
 
+def test_points_that_are_no_list_are_told(tmp_path: Path) -> None:
+    points = {"items": [{"label_id": 0, "labels": 3}]}
+    record = {"categories": {**RECORD["categories"], "points": points}, "items": []}
+    with pytest.raises(FindingsError, match=r"train\.json /categories/points/items/0/labels"):
+        granum.read(tree(tmp_path, record))
+
+
 def test_the_fixture() -> None:
     found = granum.read(shared("format_fixtures/datumaro_dataset/legacy"))
     assert (len(found), found.num_annotations, found.categories.num_rows) == (4, 7, 4)

@@ -57,6 +57,17 @@ def test_a_label_image_without_a_partner_is_told(tmp_path: Path) -> None:
     assert dict(findings.counts) == {"missing-labels": 1, "file-not-read": 1}
 
 
+def test_two_images_of_one_stem_are_told(tmp_path: Path) -> None:
+    root = tree(tmp_path)
+    (root / "images" / "image_0001.jpg").write_bytes(b"")
+    findings = Findings()
+    found = granum.read(root, "label_maps", findings=findings)
+    assert len(found) == 2
+    assert [(f.code, f.path) for f in findings.items] == [
+        ("file-not-read", "images/image_0001.png")
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [

@@ -152,13 +152,13 @@ def test_a_manifest_of_csv(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "code", "message"),
     [
-        ("[1]", "bad-value", "no object"),
+        ("[1]", "bad-value", "no JSON object"),
         ('{"path"', "bad-value", "no JSON"),
         ('{"view": "x"}', "missing-key", "neither"),
         ('{"path": "/etc/a.png"}', "bad-value", "path is"),
         ('{"path": 3}', "bad-value", "path is 3"),
         ('{"path": "b", "order": "1"}', "bad-value", "order is '1'"),
-        ('{"path": "b", "order": 1e400}', "bad-value", "order is inf"),
+        ('{"path": "b", "order": 1e400}', "bad-value", "no JSON"),
         ('{"path": "b", "labels": "x"}', "bad-value", "labels is 'x'"),
         ('{"path": "c1/0.png"}', "duplicate-row", "named before"),
     ],

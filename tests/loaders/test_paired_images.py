@@ -133,14 +133,14 @@ def test_only_patches_of_one_place_make_a_pair(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("[1]", "no object"),
-        ('{"path1": "a', "no object"),
+        ("[1]", "no JSON object"),
+        ('{"path1": "a', "no JSON"),
         ('{"path1": null, "path2": "b.png"}', "no path of the first image"),
         ('{"path1": "../a.png"}', "no path below"),
         ('{"path1": 1.5}', "path1 is 1.5"),
         ('{"path1": "a.png", "x1": "8"}', "x1 is '8'"),
         ('{"path1": "a.png", "x1": 8, "y1": 4}', "no place of a patch"),
-        ('{"path1": "a.png", "x1": NaN}', "x1 is nan"),
+        ('{"path1": "a.png", "x1": NaN}', "NaN is no JSON number"),
     ],
 )
 def test_a_bad_line_is_told(tmp_path: Path, line: str, message: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 import granum
 from granum.errors import FindingsError
+from granum.schema.findings import Findings
 from granum.testing.suite import ReaderSuite
 from tests.data import shared
 
@@ -48,6 +49,17 @@ class TestVott(ReaderSuite):
 
     def make(self, folder: Path) -> Path:
         return tree(folder)
+
+
+def test_what_is_absent_is_null_and_what_is_no_size_is_told(tmp_path: Path) -> None:
+    asset = {"name": "a.jpg", "size": {"width": "20", "height": 10}}
+    regions = [{"type": "RECTANGLE", "tags": [], "boundingBox": BOX, "id": None}]
+    findings = Findings("skip")
+    root = tree(tmp_path, {"tags": [], "assets": {"a": {"asset": asset, "regions": regions}}})
+    (sample,) = granum.read(root, on_error="skip", findings=findings)
+    assert (sample.row.source_id, sample.row.width, sample.row.height) == (None, None, 10)
+    assert sample.annotations[0].source_id is None
+    assert [f.place for f in findings.items] == ["/assets/a/asset/size/width"]
 
 
 def test_regions_and_tags(tmp_path: Path) -> None:

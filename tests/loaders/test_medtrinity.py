@@ -188,6 +188,17 @@ def test_columns_that_are_not_read(tmp_path: Path) -> None:
     assert [(f.code, f.path) for f in findings.items] == [("file-not-read", "t.parquet")]
 
 
+def test_rows_with_features_of_the_hub(tmp_path: Path) -> None:
+    """Parquet of the Hub says its features; without images it is no dataset of these."""
+    features = {k: {"dtype": "string", "_type": "Value"} for k in ROWS[0]}
+    about = {"huggingface": json.dumps({"info": {"features": features}})}
+    rows = pa.Table.from_pylist(ROWS).replace_schema_metadata(about)
+    root = tmp_path / "m"
+    root.mkdir()
+    pq.write_table(rows, root / "train-00000-of-00001.parquet")
+    assert list(sniff(root)) == ["medtrinity"]
+
+
 def test_other_trees_are_left_to_others(tmp_path: Path) -> None:
     """Rows beside their images are an image folder, whatever columns they have."""
     root = tmp_path / "f"

@@ -295,3 +295,15 @@ def test_through_a_store(tmp_path: Path) -> None:
     again = granum.read(tmp_path / "o")
     media = [s.row.media for s in again]
     assert [m and m.bytes for m in media] == [A, B]
+
+
+def test_embedded_images_bound_what_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch, and a part of a store, ends where its images are big, however few they are."""
+    monkeypatch.setattr("granum.loaders.reading.BYTES_PER_BATCH", 1)
+    monkeypatch.setattr("granum.store.builder.PART_BYTES", 1)
+    assert [p.rows for p in granum.read(tree(tmp_path)).parts] == [1, 1]
+    granum.convert(tree(tmp_path), tmp_path / "s.granum")
+    store = granum.open(tmp_path / "s.granum")
+    assert [p.rows for p in store.parts] == [1, 1] and store[1].image().size == (6, 5)

@@ -30,6 +30,7 @@ from granum.errors import FormatError
 from granum.loaders._hf_files import known_split
 from granum.loaders._image_tree import Tree
 from granum.loaders._paths import folders_in, names_in, split_suffix
+from granum.loaders._texts import read_text
 from granum.loaders.base import Format, Intake, formats
 from granum.schema import rows
 
@@ -81,7 +82,7 @@ class Icdar(Format):
         intake.source(".", self.name)
         images = _Images([n for n in tree.images if not split_suffix(n)[0].endswith("_GT")])
         for where in texts:
-            lines = _lines(root / where, where)
+            lines = read_text(root / where, where).splitlines()
             folder, _, name = where.rpartition("/")
             if name == "gt.txt":
                 yield from _captions(lines, where, images, intake)
@@ -122,13 +123,6 @@ def _fits(path: Path) -> bool:
         return CHARACTER.match(line) is not None
     found = next((m for p in WORDS if (m := p.match(line))), None)
     return found is not None and bool(found.groups()[-1])
-
-
-def _lines(path: Path, where: str) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(where, f"cannot be read: {error}") from error
 
 
 def _sample(key: str) -> rows.Sample:

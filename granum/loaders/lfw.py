@@ -29,6 +29,7 @@ from granum.errors import FormatError
 from granum.loaders._hf_files import known_split
 from granum.loaders._image_tree import is_image
 from granum.loaders._paths import folders_in, is_file, names_in
+from granum.loaders._texts import read_text
 from granum.loaders.base import Format, Intake, formats
 from granum.schema import rows
 
@@ -130,17 +131,10 @@ def _pair(words: list[str]) -> tuple[str, str, str, str] | None:
     return words[0], words[1], words[2], words[3]
 
 
-def _lines(path: Path, where: str) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(where, f"cannot be read: {error}") from error
-
-
 def _pairs(root: Path, where: str, images: str, pairs: Pairs, intake: Intake) -> None:
     """Add the pairs of a list; its first line has counts."""
     intake.source(where, Lfw.name)
-    for n, line in enumerate(_lines(root / where, where), 1):
+    for n, line in enumerate(read_text(root / where, where).splitlines(), 1):
         words = line.split()
         if not words or (n == 1 and all(w.isdecimal() for w in words)):
             continue
@@ -161,7 +155,7 @@ def _points(root: Path, where: str, images: str, intake: Intake) -> dict[str, li
     """Key points by image."""
     intake.source(where, Lfw.name)
     out: dict[str, list[float]] = {}
-    for n, line in enumerate(_lines(root / where, where), 1):
+    for n, line in enumerate(read_text(root / where, where).splitlines(), 1):
         name, *words = line.split() or [""]
         if not name:
             continue

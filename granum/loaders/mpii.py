@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from granum.errors import FormatError, MissingExtraError
-from granum.loaders._json_files import load_json, number, peek
+from granum.loaders._json_files import bad_values, load_json, number, numbers, peek
 from granum.loaders._paths import is_file, names_in
 from granum.loaders._pickles import load_npy
 from granum.loaders.base import Format, Intake, formats
@@ -49,7 +49,6 @@ BONES = [
     *([10, 11], [11, 12], [12, 7], [7, 13], [13, 14], [14, 15]),
 ]
 MAT, HEADS = "mpii_human_pose", "mpii_headboxes.npy"
-BAD = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
 
 
 @formats("mpii")
@@ -110,10 +109,6 @@ class _Reading:
         category = intake.categories[self.person]
         category.keypoints, category.skeleton = JOINTS, BONES
 
-    def fault(self, place: str, error: Exception) -> None:
-        message = f"no {error}" if isinstance(error, KeyError) else str(error)
-        self.intake.fault("bad-value", self.where, place, message)
-
     def sample(self, name: str) -> rows.Sample:
         if not name or name.startswith("/") or ".." in name:
             raise ValueError(f"the image is {name!r}")
@@ -147,21 +142,19 @@ class _Reading:
         heads = self.heads(entries)
         samples: dict[str, rows.Sample] = {}
         for i, entry in enumerate(entries):
-            try:
+            with bad_values(self.intake, self.where, f"/{i}"):
                 name = str(entry["img_paths"])
                 sample = samples.get(name) or self.entry(entry, name)
-                joints = [_joint(*(number({"v": v}, "v") for v in j)) for j in entry["joint_self"]]
+                joints = [_joint(*numbers(j, 3)) for j in entry["joint_self"]]
                 if len(joints) != len(JOINTS):
                     raise ValueError(f"{len(joints)} joints")
                 facts: dict[str, Any] = {}
                 if "scale_provided" in entry:
                     facts["scale"] = number(entry, "scale_provided")
                 if "objpos" in entry:
-                    facts["objpos"] = [number({"objpos": v}, "objpos") for v in entry["objpos"]]
+                    facts["objpos"] = numbers(entry["objpos"], 2)
                 self.add(sample, joints, facts, heads.get(i))
                 samples[name] = sample
-            except BAD as error:
-                self.fault(f"/{i}", error)
         yield from samples.values()
 
     def entry(self, entry: dict[str, Any], name: str) -> rows.Sample:
@@ -217,21 +210,19 @@ class _Reading:
         acts = _structs(getattr(release, "act", None))
         for i, entry in enumerate(listed):
             place = f"RELEASE.annolist({i + 1})"
-            try:
+            sample = None
+            with bad_values(self.intake, self.where, place):
                 image = _structs(entry.image)
                 sample = self.sample(_text(image[0].name if image else None))
-            except BAD as error:
-                self.fault(place, error)
+            if sample is None:
                 continue
             if len(splits) == len(listed):
                 sample.split = "train" if splits[i] == 1 else "test"
             if len(acts) == len(listed):
                 self.act(acts[i], sample)
             for j, rect in enumerate(_structs(getattr(entry, "annorect", None))):
-                try:
+                with bad_values(self.intake, self.where, f"{place}.annorect({j + 1})"):
                     self.rect(rect, sample)
-                except BAD as error:
-                    self.fault(f"{place}.annorect({j + 1})", error)
             yield sample
 
     def act(self, act: Any, sample: rows.Sample) -> None:

@@ -27,6 +27,7 @@ from pathlib import Path
 from granum.errors import FormatError
 from granum.loaders._image_tree import is_image
 from granum.loaders._paths import folders_in, is_file, names_in, split_suffix
+from granum.loaders._texts import read_text
 from granum.loaders.base import Format, Intake, formats
 from granum.schema import rows
 
@@ -107,21 +108,18 @@ def _images(folder: Path) -> dict[str, str]:
     return dict(found)
 
 
-def _text(root: Path, where: str) -> list[str]:
-    try:
-        return (root / where).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(where, f"cannot be read: {error}") from error
+def _lines(root: Path, where: str) -> list[str]:
+    return read_text(root / where, where).splitlines()
 
 
 def _persons(root: Path) -> dict[str, str]:
     """Names of persons, by class."""
     if is_file(root / "identity_meta.csv"):
-        cells = csv.reader(_text(root, "identity_meta.csv")[1:], skipinitialspace=True)
+        cells = csv.reader(_lines(root, "identity_meta.csv")[1:], skipinitialspace=True)
         return {c[0]: c[1] for c in _rows(cells, "identity_meta.csv") if len(c) > 1 and c[1]}
     if not is_file(root / "labels.txt"):
         return {}
-    words = (line.split(None, 1) for line in _text(root, "labels.txt"))
+    words = (line.split(None, 1) for line in _lines(root, "labels.txt"))
     return {w[0]: w[1].strip() for w in words if len(w) == 2}
 
 
@@ -137,7 +135,7 @@ def _numbers(root: Path, where: str, width: int, intake: Intake) -> dict[str, li
     if not is_file(root / where):
         return {}
     intake.source(where, VggFace2.name)
-    reader = csv.reader(_text(root, where), skipinitialspace=True)
+    reader = csv.reader(_lines(root, where), skipinitialspace=True)
     out: dict[str, list[float]] = {}
     for cells in _rows(reader, where):
         place = f"line {reader.line_num}"

@@ -131,7 +131,7 @@ def test_the_official_file(tmp_path: Path) -> None:
     ("bad", "message"),
     [
         ({"joint_self": JOINTS[:3]}, "3 joints"),
-        ({"joint_self": [[1, 2]] * 16}, "joint"),
+        ({"joint_self": [[1, 2]] * 16}, "3 numbers"),
         ({"scale_provided": "big"}, "big"),
         ({"img_paths": "../a.jpg"}, "image"),
         ({"img_width": -1}, "size"),

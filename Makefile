@@ -22,7 +22,7 @@ demo: $(STAMP) ## set up, and walk the whole road on generated data (writes demo
 test: $(STAMP) ## set up, and run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 10
 
-test-long: $(STAMP) ## more examples for the property tests, and the long ones
+test-long: $(STAMP) ## twenty times as many drawn datasets for every format
 	GRANUM_TEST_LONG=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations 20
 
 test-fiftyone: ## FiftyOne's tests, in an environment of their own (.venv-fiftyone)

@@ -219,8 +219,7 @@ def _batches(read: Iterable[Incoming | rows.Sample], intake: Intake) -> Iterator
     for item in read:
         if isinstance(item, rows.Sample):
             waiting.append(unique(item))
-            if item.media is not None and item.media.bytes is not None:
-                size += len(item.media.bytes)
+            size += len(getattr(item.media, "bytes", None) or b"")
             if len(waiting) >= ROWS_PER_BATCH or size >= BYTES_PER_BATCH:
                 size = 0
                 yield gathered()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ except ImportError as error:  # pragma: no cover (there is nothing to test it wi
     raise MissingExtraError("granum.testing.bench", "dev", "hypothesis") from error
 
 __all__ = ["Bench", "Keeps", "tree"]
+
+LONG = bool(os.environ.get("GRANUM_TEST_LONG"))
+"""Twenty times as many drawn datasets (``make test-long``)."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Bench:
     read_options: ClassVar[Mapping[str, Any]] = {}
     target: ClassVar[str] = "out"
     media: ClassVar[str | None] = None
-    examples: ClassVar[int] = 25
+    examples: ClassVar[int] = 12
     shrink: ClassVar[bool] = False
 
     @property
@@ -132,7 +136,7 @@ class Bench:
         phases = [Phase.generate, *([Phase.shrink] if self.shrink else [])]
         configured = settings(
             derandomize=True,
-            max_examples=max(8, self.examples // share),
+            max_examples=max(8, self.examples // share) * (20 if LONG else 1),
             deadline=None,
             database=None,
             phases=phases,

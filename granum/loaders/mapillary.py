@@ -26,14 +26,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from granum.errors import FormatError, GranumError
+from granum.errors import FormatError
 from granum.loaders._image_tree import is_image
 from granum.loaders._json_files import load_json, peek
+from granum.loaders._map_masks import label_values
 from granum.loaders._panoptic_pixels import boxes_of, counts_of
 from granum.loaders._paths import folders_in, is_file, names_in, split_suffix
 from granum.loaders.base import Format, Intake, formats
 from granum.schema import rows
-from granum.store.media import read_values
 
 __all__ = ["Mapillary"]
 
@@ -175,10 +175,8 @@ def _instances(
     root: Path, sample: rows.Sample, path: str, classes: _Classes, intake: Intake
 ) -> None:
     """The objects of an instance image."""
-    try:
-        values = read_values(rows.LabelMap(path), str(root))
-    except (GranumError, OSError, ValueError, SyntaxError) as error:
-        intake.fault("broken-media", path, None, f"the label image does not decode: {error}")
+    values = label_values(path, root, intake)
+    if values is None:
         return
     counts = counts_of(values)
     sample.height, sample.width = values.shape

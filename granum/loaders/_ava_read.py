@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from granum.errors import FormatError
+from granum.loaders._columns import constant, single
 from granum.loaders._csv import CsvFile, first_record
 from granum.loaders._texts import read_text
 from granum.loaders.base import Intake
@@ -213,12 +214,11 @@ def row_table(
     at = pa.array(chosen)
     n = len(chosen)
     flat = pa.array(found.boxes[chosen].ravel())
-    kind = pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), pa.array(["object"]))
     out = {
-        "origins": _lists(pa.array(np.full(n, found.origin), pa.int16())),
-        "ordinal": _lists(pa.array(chosen, pa.int64())),
+        "origins": single(np.full(n, found.origin), pa.int16()),
+        "ordinal": single(chosen, pa.int64()),
         "sample": pa.array(sample[chosen]),
-        "kind": kind,
+        "kind": constant("object", n),
         "category": pa.array(found.category[chosen], pa.int32()),
         "bbox": pa.FixedSizeListArray.from_arrays(flat, 4),
     }
@@ -229,11 +229,6 @@ def row_table(
     elif scores:
         out["score"] = _numbers(found, chosen, intake)
     return tables.conform(pa.table(out), tables.ANNOTATIONS)
-
-
-def _lists(values: pa.Array) -> pa.Array:
-    """A list of one for each value."""
-    return pa.ListArray.from_arrays(pa.array(np.arange(len(values) + 1), pa.int32()), values)
 
 
 def _numbers(found: Boxes, chosen: Ints, intake: Intake) -> pa.Array:

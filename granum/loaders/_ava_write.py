@@ -99,8 +99,8 @@ class PersonPlan:
 
     def project(self, batch: Batch, keeps: frozenset[str]) -> Batch:
         """The rows of a batch (as fractions) that are kept."""
-        table = keep_columns(batch, keeps).annotations
-        samples = keep_columns(batch, keeps).samples
+        batch = keep_columns(batch, keeps)
+        table = batch.annotations
         table = table.filter(pa.array(_writable(table)))
         last = (
             ("score",)
@@ -114,7 +114,7 @@ class PersonPlan:
                 boxes = np.hstack([boxes[:, :2], far_corner(boxes) - boxes[:, :2]])
             flat = pa.array(boxes.ravel())
             table = with_column(table, "bbox", pa.FixedSizeListArray.from_arrays(flat, 4))
-        return Batch(samples, table, batch.start)
+        return Batch(batch.samples, table, batch.start)
 
 
 def far_corner(boxes: Floats) -> Floats:

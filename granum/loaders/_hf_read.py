@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from granum.errors import FormatError
+from granum.loaders._columns import constant, single
 from granum.loaders._hf_columns import (
     ATTRIBUTE_TYPES,
     Objects,
@@ -28,7 +29,6 @@ from granum.loaders._hf_columns import (
     is_text,
     json_objects,
     lengths_of,
-    lists,
     merge_json,
     plain,
 )
@@ -38,7 +38,7 @@ from granum.loaders.base import Intake
 from granum.schema import rows, tables
 from granum.schema.tables import ANNOTATIONS, SAMPLES
 
-__all__ = ["BoxFormat", "RecordReader", "single"]
+__all__ = ["BoxFormat", "RecordReader"]
 
 BoxFormat = Literal["xywh", "xyxy", "cxcywh", "xywh_rel", "xyxy_rel", "cxcywh_rel"]
 """What ``bbox`` holds: corner and size, two corners, centre and size; in pixels or (``_rel``) in
@@ -48,11 +48,6 @@ Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 _GEOMETRY = frozenset({"bbox", "segmentation", "polygons", "rle", "keypoints"})
-
-
-def single(values: Ints, kind: pa.DataType) -> pa.ListArray:
-    """A column of lists of one number each (``origins``, ``ordinal``)."""
-    return lists(np.arange(len(values) + 1), pa.array(values).cast(kind))
 
 
 @dataclass
@@ -185,8 +180,7 @@ class RecordReader:
 
     def _piece(self, at: Ints, columns: Columns, kind: str | None) -> pa.Table:
         if kind is not None:
-            one_kind = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(at), np.int32)), [kind])
-            columns = {"kind": one_kind, **columns}
+            columns = {"kind": constant(kind, len(at)), **columns}
         return pa.table(
             {
                 "sample": pa.array(at, pa.int64()),

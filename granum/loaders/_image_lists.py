@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from granum.errors import FormatError
-from granum.loaders._hf_read import locations, single
+from granum.loaders._columns import constant, single
+from granum.loaders._hf_read import locations
 from granum.loaders._hf_samples import Keys, incoming, media_array
 from granum.loaders._image_tree import Tree, is_image
 from granum.loaders.base import Intake
@@ -86,11 +87,10 @@ def _lines(path: Path, name: str) -> Iterator[tuple[int, str]]:
 def label_table(at: list[int], category: list[int], source: int, lines: list[int]) -> pa.Table:
     """Label annotations."""
     n = len(at)
-    kind = pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), ["label"])
     return pa.table(
         {
             "sample": pa.array(at, pa.int64()),
-            "kind": kind,
+            "kind": constant("label", n),
             "category": pa.array(category, pa.int32()),
             "origins": single(np.full(n, source), pa.int16()),
             "ordinal": single(np.array(lines, np.int64), pa.int64()),

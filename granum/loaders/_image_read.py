@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from granum.errors import FormatError
+from granum.loaders._columns import single
 from granum.loaders._hf_columns import plain
 from granum.loaders._hf_facts import CAPTIONS, Facts
 from granum.loaders._hf_files import few_entries, known_split
 from granum.loaders._hf_project import read_groups
-from granum.loaders._hf_read import RecordReader, declared, locations, single
+from granum.loaders._hf_read import RecordReader, declared, locations
 from granum.loaders._hf_samples import Further, Keys, flat_images, further, incoming, media_array
 from granum.loaders._image_lists import label_table
 from granum.loaders._image_tree import METADATA, OWN_FILE, Tree, classes_of, splits_of

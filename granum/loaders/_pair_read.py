@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from granum.errors import FormatError
+from granum.loaders._columns import single
 from granum.loaders._hf_samples import Keys
 from granum.loaders._notes import Notes
 from granum.loaders._pair_lines import COLUMNS, Lines, columns_of, csv_lines, lines_of
@@ -247,7 +248,6 @@ class Reading:
         boxed = np.isfinite(boxes[:, 0]) & is_("first", "second", "object")
         taken = pa.array(of, mask=~carries)
         kinds = pa.array([k for k, _, _ in parts.values()]).take(pa.array(what))
-        one = np.ones(len(of) + 1, np.int32).cumsum() - 1
         pair = is_("pair")
         columns = {
             "annotation_id": pa.array(ids, pa.int64()),
@@ -263,8 +263,8 @@ class Reading:
             "object": pa.array(ids - 1, pa.int64(), mask=~relation),
             **{n: self.table[n].take(taken) for n in ("score", "attributes")},
             "source_id": self.table["id"].take(taken),
-            "origins": pa.ListArray.from_arrays(one, pa.array(np.zeros(len(of)), pa.int16())),
-            "ordinal": pa.ListArray.from_arrays(one, pa.array(of, pa.int64())),
+            "origins": single(np.zeros(len(of), np.int64), pa.int16()),
+            "ordinal": single(of, pa.int64()),
         }
         return tables.conform(tables.strip_null_columns(pa.table(columns)), tables.ANNOTATIONS)
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from granum.loaders._clips import group_facts
+from granum.loaders._columns import constant
 from granum.loaders.base import Intake
 from granum.schema import rows, tables
 from granum.store.builder import Incoming
@@ -22,7 +23,6 @@ __all__ = [
     "Tubes",
     "frame_keys",
     "object_table",
-    "same",
     "tube_batches",
     "whole_table",
 ]
@@ -254,7 +254,7 @@ def object_table(
     numbers = tube if track is None else track[tube]
     out = {
         "sample": pa.array(sample),
-        "kind": same("object", len(chosen)),
+        "kind": constant("object", len(chosen)),
         "category": pa.array(np.array(categories, np.int32)[tubes.label[tube]]),
         "bbox": pa.FixedSizeListArray.from_arrays(pa.array(tubes.boxes[chosen].ravel()), 4),
         "track": pa.array(numbers, mask=numbers < 0),
@@ -269,18 +269,13 @@ def whole_table(tubes: Tubes, chosen: Ints, track: Ints, categories: Sequence[in
     out = {
         "sample": pa.nulls(len(chosen), pa.int64()),
         "group": pa.array(tubes.video[chosen]),
-        "kind": same("track", len(chosen)),
+        "kind": constant("track", len(chosen)),
         "category": pa.array(np.array(categories, np.int32)[tubes.label[chosen]]),
         "track": pa.array(track),
     }
     if tubes.score is not None:
         out["score"] = pa.array(tubes.score[chosen], mask=np.isnan(tubes.score[chosen]))
     return tables.conform(pa.table(out), tables.ANNOTATIONS)
-
-
-def same(value: str, n: int) -> pa.Array:
-    """A dictionary column of one value."""
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), pa.array([value]))
 
 
 def frame_keys(names: pa.Array, number: Ints) -> pa.Array:
@@ -303,8 +298,8 @@ class _Facts:
         names = self.names.take(at)
         out: dict[str, Any] = {
             "key": frame_keys(names, number),
-            "media_kind": same("frame", n),
-            "unit": same("pixel", n),
+            "media_kind": constant("frame", n),
+            "unit": constant("pixel", n),
             "group": at,
             "order": pa.array(number),
             "split": self.splits.take(at),

@@ -52,6 +52,7 @@ from granum.loaders._ava_read import (
 )
 from granum.loaders._ava_write import FOLDER, PersonPlan, file_names, frame_stamps, write_files
 from granum.loaders._clips import held, noted_clips, told_by_files
+from granum.loaders._columns import constant
 from granum.loaders._csv import first_record
 from granum.loaders._image_tree import is_image
 from granum.loaders._notes import Notes, read_notes, take_tables, write_notes
@@ -265,8 +266,8 @@ def _incoming(
     videos = video.dictionary.take(group)
     out = {
         "key": keys.dictionary,
-        "media_kind": _same("frame", count),
-        "unit": _same("relative", count),
+        "media_kind": constant("frame", count),
+        "unit": constant("relative", count),
         "group": group,
         "order": pa.array(seconds.astype(np.int64), mask=seconds != np.floor(seconds)),
         "split": pa.array(splits, pa.string()).take(pa.array(split_of[first])),
@@ -285,10 +286,6 @@ def _incoming(
         pieces.append(row_table(one, sample[begin:end], part, True, scores, intake))
     table = pa.concat_tables(pieces, promote_options="default")
     return Incoming(samples, {tables.DEFAULT_LAYER: tables.strip_null_columns(table)})
-
-
-def _same(value: str, n: int) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), pa.array([value]))
 
 
 def _persons(found: Sequence[Boxes]) -> pa.Array:

@@ -44,6 +44,7 @@ import pyarrow as pa
 from granum.errors import FormatError
 from granum.loaders._coco_stuff_labels import ABSENT, NAMES, THINGS
 from granum.loaders._coco_stuff_mat import Release, mat_files, read_mats
+from granum.loaders._columns import constant, single
 from granum.loaders._image_tree import is_image
 from granum.loaders._paths import folders_in, names_in
 from granum.loaders._texts import read_text
@@ -227,37 +228,34 @@ def _batch(
 ) -> Incoming:
     n = len(names)
 
-    def word(text: str) -> pa.Array:
-        return pa.array([text] * n, pa.string()).dictionary_encode()
-
     def struct(kind: pa.DataType, **filled: pa.Array) -> pa.Array:
         arrays = [
             filled[f.name].cast(f.type) if f.name in filled else pa.nulls(n, f.type) for f in kind
         ]
         return pa.StructArray.from_arrays(arrays, fields=list(kind))
 
-    one = pa.array(np.arange(n + 1), pa.int32())
-    origins = pa.ListArray.from_arrays(one, pa.array(np.full(n, source), pa.int16()))
-    ordinal = pa.ListArray.from_arrays(one, pa.array(np.arange(start, start + n), pa.int64()))
-    record = {"origins": origins, "ordinal": ordinal}
+    record = {
+        "origins": single(np.full(n, source), pa.int16()),
+        "ordinal": single(np.arange(start, start + n), pa.int64()),
+    }
     samples = {
         "key": pa.array(photos, pa.string()),
         "source_id": pa.array([str(int(name[:-4])) for name in names], pa.string()),
         "media": struct(tables.SAMPLES.field("media").type, path=pa.array(places, pa.string())),
-        "media_kind": word("image"),
-        "unit": word("pixel"),
-        "split": word(folder.split),
+        "media_kind": constant("image", n),
+        "unit": constant("pixel", n),
+        "split": constant(folder.split, n),
         **record,
     }
     maps = struct(
         tables.ANNOTATIONS.field("map").type,
         path=pa.array([f"{folder.path}/{name}" for name in names], pa.string()),
-        encoding=word("index"),
-        space=word("object"),
+        encoding=constant("index", n),
+        space=constant("object", n),
     )
     objects = {
         "sample": pa.array(np.arange(n), pa.int64()),
-        "kind": word("object"),
+        "kind": constant("object", n),
         "map": maps,
         **record,
     }

@@ -44,7 +44,7 @@ import pyarrow as pa
 from granum.errors import FormatError
 from granum.loaders._clips import Clips, clips_of, held, noted_clips, told_by_files
 from granum.loaders._notes import Notes, category_names, read_notes, take_tables, write_notes
-from granum.loaders._paths import unique_paths
+from granum.loaders._paths import is_file, unique_paths
 from granum.loaders._pickles import load_pickle
 from granum.loaders._tube_file import Truth, load_truth, truth_tubes, video_groups
 from granum.loaders._tube_plan import TubePlan, plan_tubes
@@ -187,10 +187,7 @@ def _paths(dataset: Dataset) -> list[str]:
 def _pickle_in(root: Path) -> Path | None:
     if root.suffix == ".pkl":
         return root
-    try:
-        return next((root / f / FILE for f in _FOLDERS if (root / f / FILE).is_file()), None)
-    except (OSError, ValueError):
-        return None
+    return next((root / f / FILE for f in _FOLDERS if is_file(root / f / FILE)), None)
 
 
 def _head(path: Path) -> bytes:
@@ -207,7 +204,7 @@ def _describe(truth: Truth, intake: Intake) -> list[int]:
     base = intake.media_root or Path()
     # Clips may lie beside the pickle as well, as they do in trainval/.
     first = truth.videos[0] if truth.videos else ""
-    loose = not (base / "trainval").is_dir() and _is_file(base, f"{first}.mp4")
+    loose = not (base / "trainval").is_dir() and is_file(base / f"{first}.mp4")
     folder = "" if loose else "trainval/"
     intake.groups += video_groups(truth, intake, lambda name: f"{folder}{name}.mp4")
     known = set(truth.labels) >= UNSCORED
@@ -222,13 +219,6 @@ def _describe(truth: Truth, intake: Intake) -> list[int]:
         )
         for number, name in enumerate(truth.labels)
     ]
-
-
-def _is_file(base: Path, name: str) -> bool:
-    try:
-        return (base / name).is_file()
-    except (OSError, ValueError):
-        return False
 
 
 # ---------------------------------------------------------------------- our own trees

@@ -37,6 +37,7 @@ import numpy as np
 import pyarrow as pa
 
 from granum.errors import FormatError
+from granum.loaders._columns import constant
 from granum.loaders._csv import CsvFile, first_record
 from granum.loaders._hf_files import known_split
 from granum.loaders._paths import entries_below, names_in, split_suffix
@@ -82,7 +83,7 @@ class VideoFolder(Format):
             raise FormatError(root, "a tree of videos is a folder")
         intake.media_root = root
         videos, others = _walk(root)
-        lists = [n for n in names_in(root) if _is_list(root / n)]
+        lists = [n for n in names_in(root, 10**7) if _is_list(root / n)]
         if not videos and not lists:
             raise FormatError(root, "no video in it, and no list of videos")
         labels = _listed(root, lists, videos, intake) if lists else _foldered(videos, intake)
@@ -311,9 +312,7 @@ def _label_rows(labels: list[int]) -> pa.Table:
     out = {
         "sample": pa.nulls(n, pa.int64()),
         "group": pa.array(group),
-        "kind": pa.DictionaryArray.from_arrays(
-            pa.array(np.zeros(n, np.int32)), pa.array(["label"])
-        ),
+        "kind": constant("label", n),
         "category": pa.array(category[group], pa.int32()),
     }
     return tables.conform(pa.table(out), tables.ANNOTATIONS)

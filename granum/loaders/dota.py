@@ -34,7 +34,7 @@ from granum.loaders._corners import (
     stable_turned,
     turned_of,
 )
-from granum.loaders._image_tree import is_image
+from granum.loaders._image_tree import files_below
 from granum.loaders._notes import Notes, read_notes, take_tables, write_notes
 from granum.loaders._paths import Names, first_file, folders_in, is_file, names_in, split_suffix
 from granum.loaders._rows import Context, RowFormat, sample_rows
@@ -101,7 +101,7 @@ class Dota(RowFormat):
         if notes is not None:
             take_tables(notes, intake)
         found = False
-        for sample, path in _listed(root, notes):
+        for sample, path in _listed(root, intake, notes):
             found = True
             if path is not None:
                 _read_labels(root, path, sample, intake, notes)
@@ -258,7 +258,9 @@ def _object(line: str) -> tuple[list[float], str, bool | None] | None:
     return (corners, words[8], words[9] != "0") if words[9].isdigit() else None
 
 
-def _listed(root: Path, notes: Notes | None) -> Iterator[tuple[rows.Sample, Path | None]]:
+def _listed(
+    root: Path, intake: Intake, notes: Notes | None
+) -> Iterator[tuple[rows.Sample, Path | None]]:
     """Samples and their label files."""
     if notes is not None:
         for path, sample in notes.by_path.items():
@@ -266,18 +268,19 @@ def _listed(root: Path, notes: Notes | None) -> Iterator[tuple[rows.Sample, Path
         return
     for folder in (".", *folders_in(root)):
         base = root / folder
-        for labels in _label_folders(base):
-            before = "" if folder == "." else f"{folder}/"
-            images = {
-                split_suffix(n)[0]: n for n in names_in(base / "images", 10**7) if is_image(n)
-            }
-            split = None if folder == "." else folder
+        before = "" if folder == "." else f"{folder}/"
+        split = None if folder == "." else folder
+        versions = _label_folders(base)
+        for labels in versions[1:]:
+            message = f"labels of another version than {versions[0]}, which is read"
+            intake.fault("file-not-read", before + labels, None, message)
+        for labels in versions[:1]:
+            images = files_below(root, f"{before}images", intake)
             stems = {n[:-4] for n in names_in(base / labels, 10**7) if n.endswith(".txt")}
             for stem in sorted({*images, *stems}):
-                name = f"{before}images/{images.get(stem, stem + '.png')}"
+                name = images.get(stem, f"{before}images/{stem}.png")
                 sample = rows.Sample(name, rows.Media(path=name), split=split)
                 yield sample, base / labels / f"{stem}.txt" if stem in stems else None
-            break  # further ones are other versions of the same labels
 
 
 def _read_labels(

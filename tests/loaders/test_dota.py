@@ -10,6 +10,7 @@ import pytest
 import granum
 from granum.errors import FindingsError
 from granum.loaders.reading import sniff
+from granum.schema.findings import Findings
 from tests.data import shared
 
 TEXT = """imagesource:GoogleEarth
@@ -61,6 +62,19 @@ def test_results_of_task_1(tmp_path: Path) -> None:
     assert [s.key for s in found] == ["P0001", "P0003"]
     assert [a.score for a in found[0].annotations] == [0.5, 0.25]
     assert found[0].labels == ["plane", "ship"]
+
+
+def test_what_is_not_read_is_told(tmp_path: Path) -> None:
+    root = tree(tmp_path)
+    (root / "train/images/P0001.jpg").write_bytes(b"")
+    (root / "train/labelTxt-v1.5").mkdir()
+    findings = Findings()
+    found = granum.read(root, findings=findings)
+    assert [len(s.annotations) for s in found] == [3, 0]
+    assert {(f.code, f.path) for f in findings.items} == {
+        ("file-not-read", "train/images/P0001.png"),
+        ("file-not-read", "train/labelTxt-v1.5"),
+    }
 
 
 def test_the_fixture() -> None:

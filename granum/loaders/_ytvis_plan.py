@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from granum.loaders._map_masks import maps_as_rle
 from granum.loaders._sequences import sequences_of
 from granum.loaders._units import in_pixels
 from granum.loaders._ytvis_records import KNOWN
@@ -81,9 +82,12 @@ class Plan:
     unstated: frozenset[str]
 
 
-def prepared(table: pa.Table) -> pa.Table:
+def prepared(batch: Batch, dataset: Dataset) -> pa.Table:
     """Objects that are drawn on a sample, and tracks of groups, with geometry as files have it:
-    polygons without holes, else RLEs."""
+    polygons without holes, else RLEs, made of label images where these are at hand."""
+    table = batch.annotations
+    if "map" in table.column_names:
+        table = maps_as_rle(table, batch.samples, batch.start, dataset)
     if "polygons" in table.column_names:
         flat = geometry.flat_polygons(table["polygons"])
         odd = np.zeros(table.num_rows, bool)
@@ -118,7 +122,7 @@ def plan_of(dataset: Dataset) -> Plan:
     names = ["annotation_id", "kind", "sample", "group", "category", "crowd", "score", "track"]
     names += ["track_source_id", "origins", "ordinal"]
     for batch in dataset.iter_batches():
-        table = prepared(batch.annotations)
+        table = prepared(batch, dataset)
         columns = {n: column(table, n) for n in names}
         columns["kind"] = columns["kind"].cast(pa.string())
         for row in pa.table(columns).to_pylist():
@@ -245,7 +249,7 @@ def project(batch: Batch, dataset: Dataset) -> Batch:
     """What the files give back of a batch."""
     plan = plan_of(dataset)
     batch = in_pixels(batch, dataset)
-    table = prepared(batch.annotations)
+    table = prepared(batch, dataset)
     names = [n for n in table.column_names if n in _KEPT or n.startswith(PREFIX)]
     table = table.select(names)
     ids = table["annotation_id"].to_pylist()

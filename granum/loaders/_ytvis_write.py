@@ -303,21 +303,16 @@ class _Writer:
             **lists,
             "score": tube.score,
             "attributes": None if own is None else own.attributes,
-            **((own.extra or {}) if own is not None else {}),
         }
-        shape = None if own is None or own.shape is None else own.shape
         had: set[str] | None = None
-        if (
-            shape is not None
-            and own is not None
-            and own.origins
-            and shape < len(self.content.shapes)
-        ):
-            had = {*self.content.shapes[shape][0]}
+        if own is not None and own.origins and own.shape is not None:
+            known = self.content.shapes
+            had = {*known[own.shape][0]} if own.shape < len(known) else None
         if had is None:
-            had = {"video_id", "category_id", *(() if self.results else ("id", *LISTS))}
-            had |= {"segmentations", *_SIZES} if not self.results else {"segmentations"}
-        return {k: v for k, v in out.items() if k in had or self._says(k, v, crowd)}
+            had = {"video_id", "category_id", "segmentations"}
+            had |= set() if self.results else {"id", *LISTS, *_SIZES}
+        kept = {k: v for k, v in out.items() if k in had or self._says(k, v, crowd)}
+        return {**kept, **((own.extra or {}) if own is not None else {})}
 
     def _says(self, key: str, value: Any, crowd: Any) -> bool:
         """Whether a key that a record need not have is one to write."""

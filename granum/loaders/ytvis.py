@@ -19,8 +19,8 @@ list of ``video_id, category_id, segmentations, score``: alone, or as layers wit
 - Written back are the files that were read, with the same records in their order; of other datasets
   one ``instances.json`` for each split. Rows without a track are tracks of one frame, a second box
   of a track in a frame is a record of its own (``granum.json`` knows that they are one).
-- Polygons with holes, and masks as label images, have no place. A frame's score is that of its
-  track, or it has none.
+- Polygons with holes have no place; masks in label images become RLEs. A frame's score is that of
+  its track, or it has none.
 
 Spec: https://youtube-vos.org/dataset/vis and youtubevos/cocoapi; OVIS: https://songbai.site/ovis
 """

@@ -40,6 +40,7 @@ def read_categories(file: JsonFile, intake: Intake, by_name: dict[str, list[int]
         return out
     names_here: set[str] = set()
     used: set[int] = set()
+    ids_here = _ids_by_name(listed)
     for i, record in enumerate(listed):
         place = f"/categories/{i}"
         if (
@@ -63,7 +64,7 @@ def read_categories(file: JsonFile, intake: Intake, by_name: dict[str, list[int]
         if named in names_here:
             intake.fault("duplicate-category-name", file.name, place, f"{name!r} is taken")
         names_here.add(named)
-        row = next((r for r in by_name.get(named, []) if r not in used), None)
+        row = _known(category, by_name.get(named, []), used, ids_here[named], intake)
         if row is None:
             row = intake.add_category(category)
             by_name.setdefault(named, []).append(row)
@@ -74,6 +75,29 @@ def read_categories(file: JsonFile, intake: Intake, by_name: dict[str, list[int]
         out.rows.append(row)
         out.records.append((row, record))
     return out
+
+
+def _ids_by_name(listed: list[Any]) -> dict[str, set[str]]:
+    """Ids of a file's categories by space and name."""
+    out: dict[str, set[str]] = {}
+    for record in listed:
+        if isinstance(record, dict) and "id" in record:
+            name, space = record.get("name"), record.get("space")
+            name = name if isinstance(name, str) else str(record["id"])
+            space = space if isinstance(space, str) else "object"
+            out.setdefault(f"{space} {name}", set()).add(str(record["id"]))
+    return out
+
+
+def _known(
+    category: rows.Category, named: list[int], used: set[int], ids: set[str], intake: Intake
+) -> int | None:
+    """The row of an earlier file's category of the same name: with the same id, else one whose id
+    no category of this name has here."""
+    free = [r for r in named if r not in used]
+    source = {r: intake.categories[r].source_id for r in free}
+    same = [r for r in free if source[r] == category.source_id]
+    return next(iter([*same, *(r for r in free if source[r] not in ids)]), None)
 
 
 def _category(record: dict[str, Any], name: str) -> rows.Category:
@@ -114,7 +138,16 @@ def _all_texts(value: Any) -> bool:
 
 def _enrich(category: rows.Category, other: rows.Category) -> None:
     """Facts that another file tells of the same category, where the first tells none."""
-    for name in ("supercategory", "keypoints", "skeleton", "isthing", "colour"):
+    names = (
+        "supercategory",
+        "keypoints",
+        "skeleton",
+        "isthing",
+        "colour",
+        "synonyms",
+        "attributes",
+    )
+    for name in names:
         if getattr(category, name) is None:
             setattr(category, name, getattr(other, name))
     if other.extra:

@@ -164,8 +164,10 @@ class _Writer:
         if self.target.origin is not None:
             rest = sorted(self.used - done)
         else:
-            only_captions = self.target.kinds == ("caption",)
-            rest = sorted(self.used) if only_captions else list(range(len(listed)))
+            # Categories of one name are told apart by their order, so a part of them is no list.
+            distinct = len({(c.space or "object", c.name) for c in listed}) == len(listed)
+            few = self.target.kinds == ("caption",) and distinct
+            rest = sorted(self.used) if few else list(range(len(listed)))
         ids = self.category_ids.to_pylist()
         return out + [category_record(listed[i], json.loads(ids[i]), None) for i in rest]
 

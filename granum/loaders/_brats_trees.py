@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from granum.errors import FormatError
-from granum.loaders._json_files import LOOKS, load_json
+from granum.loaders._image_tree import LOOKS
+from granum.loaders._json_files import load_json
 from granum.loaders._nifti import SUFFIXES, read_header, read_volume
 from granum.loaders._paths import folders_in, names_in, walk
 from granum.loaders._pickles import load_npy, load_pickle

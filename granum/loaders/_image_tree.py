@@ -18,16 +18,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from granum.loaders._hf_files import OWN_FOLDER, known_split
-from granum.loaders._paths import split_suffix, walk
+from granum.loaders._paths import folders_in, names_in, split_suffix, walk
 from granum.loaders.base import Intake
 from granum.store.media import IMAGE_SUFFIXES
 
 __all__ = [
+    "LOOKS",
     "METADATA",
     "OWN_FILE",
     "Tree",
     "classes_of",
     "files_below",
+    "files_of_splits",
     "is_image",
     "sniff_tree",
     "splits_of",
@@ -136,6 +138,22 @@ def files_below(root: Path, folder: str, intake: Intake) -> dict[str, str]:
             else:
                 found[stem] = path
     return found
+
+
+LOOKS = 20_000
+"""Names that ``sniff`` looks at in a folder: images may lie beside the one file that counts."""
+
+
+def files_of_splits(root: Path, suffix: str, but: str, limit: int = 10**7) -> list[Path]:
+    """The files in a folder with a suffix, else those in its folders that are splits; never one
+    called ``but``. ``limit`` names of each are looked at. Never raises."""
+
+    def listed(folder: Path) -> list[Path]:
+        names = names_in(folder, limit)
+        return [folder / n for n in names if n.lower().endswith(suffix) and n != but]
+
+    folders = [root / f for f in folders_in(root, limit) if known_split(f)]
+    return listed(root) or [p for folder in folders for p in listed(folder)]
 
 
 def splits_of(tree: Tree) -> dict[str, str | None]:

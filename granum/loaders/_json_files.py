@@ -12,14 +12,13 @@ from typing import Any
 import msgspec
 
 from granum.errors import FormatError
-from granum.loaders._hf_files import known_split
+from granum.loaders._image_tree import files_of_splits
 from granum.loaders._notes import FILE as OWN
-from granum.loaders._paths import folders_in, is_file, names_in
+from granum.loaders._paths import is_file
 from granum.loaders.base import Intake
 from granum.schema import rows
 
 __all__ = [
-    "LOOKS",
     "bad_values",
     "decode_record",
     "entries",
@@ -32,22 +31,10 @@ __all__ = [
     "take_size",
 ]
 
-LOOKS = 20_000
-"""Names that ``sniff`` looks at in a folder: images may lie beside the one file that counts."""
-
 
 def json_files(root: Path, limit: int = 10**7) -> list[Path]:
-    """A file, or the JSON files in a folder, else those in its folders that are splits; ``limit``
-    names of each are looked at. Never raises."""
-    if is_file(root):
-        return [root]
-
-    def listed(folder: Path) -> list[Path]:
-        names = names_in(folder, limit)
-        return [folder / n for n in names if n.lower().endswith(".json") and n != OWN]
-
-    folders = [root / f for f in folders_in(root, limit) if known_split(f)]
-    return listed(root) or [p for folder in folders for p in listed(folder)]
+    """A file, or the JSON files of a folder, as ``files_of_splits``. Never raises."""
+    return [root] if is_file(root) else files_of_splits(root, ".json", OWN, limit)
 
 
 def file_name(path: Path, root: Path) -> str:

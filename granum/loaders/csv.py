@@ -35,9 +35,9 @@ import pyarrow as pa
 from granum.errors import FormatError
 from granum.loaders._csv import CsvFile, CsvWriter, first_record
 from granum.loaders._hf_files import known_split
-from granum.loaders._image_tree import is_image
+from granum.loaders._image_tree import LOOKS, files_of_splits, is_image
 from granum.loaders._notes import Notes, read_notes, take_tables, write_notes
-from granum.loaders._paths import folders_in, is_file, names_in, split_suffix
+from granum.loaders._paths import is_file, names_in, split_suffix
 from granum.loaders._rows import Context, RowFormat, box_of, cornered, corners_of, sample_rows
 from granum.loaders.base import Intake, formats
 from granum.schema import rows
@@ -120,7 +120,7 @@ class Csv(RowFormat):
     checked = "fixture"
 
     def sniff(self, root: Path) -> str | None:
-        for path in _tables(root)[:4]:
+        for path in _tables(root, LOOKS)[:4]:
             try:
                 header = first_record(path)
             except (OSError, ValueError):
@@ -240,19 +240,11 @@ def _free(name: str) -> bool:
     return name == name.strip() and name.lower() not in known and name != "" and _text(name)
 
 
-def _tables(root: Path) -> list[Path]:
-    """CSV files at the root, else those in its folders that are splits."""
+def _tables(root: Path, limit: int = 10**7) -> list[Path]:
+    """A CSV file, or those of a folder, as ``files_of_splits``."""
     if is_file(root):
         return [root] if root.suffix.lower() == ".csv" else []
-    here = [root / n for n in names_in(root) if n.lower().endswith(".csv")]
-    below = [
-        root / f / n
-        for f in folders_in(root)
-        if known_split(f)
-        for n in names_in(root / f)
-        if n.lower().endswith(".csv") and n != "metadata.csv"
-    ]
-    return [p for p in here if p.name != "metadata.csv"] or below
+    return files_of_splits(root, ".csv", "metadata.csv", limit)
 
 
 def _flags(path: Path, columns: Columns) -> list[str]:

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from granum.errors import FormatError
+from granum.loaders._image_tree import LOOKS
 from granum.loaders._json_files import (
-    LOOKS,
     bad_values,
     entries,
     file_name,

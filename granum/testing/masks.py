@@ -31,7 +31,7 @@ def remade(
         form: ``polygons``, ``rle`` or ``map``; one of the rows lacks it, or it is ``map``.
         a: a row, in pixels.
         b: another.
-        size: (width, height) of the sample.
+        size: (width, height) of the sample, where it is known.
         roots: where the label maps of ``a`` and of ``b`` lie.
     """
     if form == "map" and a.get(form) is not None and b.get(form) is not None:
@@ -44,7 +44,7 @@ def remade(
             remade(f, a, b, size, roots) for f in FORMS if a.get(f) is not None and f != form
         )
     new = [f for f in FORMS if b.get(f) is not None and a.get(f) is None]
-    if size is None or not new or a.get(form) is None:
+    if not new or a.get(form) is None:
         return False
     before = _pixels(form, a[form], roots[0], size)
     return any(_equal(before, _pixels(f, b[f], roots[1], size)) for f in new)
@@ -70,10 +70,11 @@ def _equal(a: Mask | None, b: Mask | None) -> bool:
     return a is not None and b is not None and np.array_equal(a, b)
 
 
-def _pixels(form: str, value: Any, root: str | None, size: tuple[int, int] = (0, 0)) -> Mask | None:
-    width, height = size
-    if form == "polygons":
-        return rasterize(value, height, width)
+def _pixels(
+    form: str, value: Any, root: str | None, size: tuple[int, int] | None = None
+) -> Mask | None:
+    if form == "polygons":  # which alone need the size of their image
+        return None if size is None else rasterize(value, size[1], size[0])
     if form == "rle":
         return rle_decode(value["size"], value["counts"])
     if _is_whole(value):

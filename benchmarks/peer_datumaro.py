@@ -1,6 +1,6 @@
-"""Import a COCO folder by Datumaro and export it as COCO; the two are timed apart.
+"""Import a COCO folder by Datumaro and export it; the two are timed apart.
 
-PEERS/bin/python benchmarks/peer_datumaro.py FOLDER OUT
+PEERS/bin/python benchmarks/peer_datumaro.py FOLDER OUT [FORMAT, coco_instances unless told]
 """
 
 import json
@@ -13,7 +13,8 @@ start = time.perf_counter()
 dataset = datumaro.Dataset.import_from(sys.argv[1], "coco_instances")
 dataset.init_cache()
 imported = time.perf_counter()
-dataset.export(sys.argv[2], "coco_instances", save_media=False)
+form = sys.argv[3] if len(sys.argv) > 3 else "coco_instances"
+dataset.export(sys.argv[2], form, save_media=False)
 exported = time.perf_counter()
 times = {"import_s": imported - start, "export_s": exported - imported, "images": len(dataset)}
 print(json.dumps(times))

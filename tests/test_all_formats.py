@@ -44,7 +44,9 @@ LEAST: dict[str, tuple[Keeps, ...]] = {
     ),
     "cvat": (
         Keeps(("bbox", "category", "occluded", "z_order", "annotations.attributes", "split")),
-        Keeps(("category", "polygons"), limits={"parts": 1, "holes": False, "always": ["polygons"]}),
+        Keeps(
+            ("category", "polygons"), limits={"parts": 1, "holes": False, "always": ["polygons"]}
+        ),
         Keeps(("category", POINTS, "skeleton"), limits={"always": ["keypoints"]}),
         Keeps(("category",), ("label",)),
     ),

@@ -122,4 +122,6 @@ class Coconut(Format):
         if folder is not None:
             intake.map_root = intake.map_root or root
             taken = set() if found is None else found.pngs()
-            yield from XlReader(root, folder, intake, split_name, taken).read(check_masks, bbox_format)
+            yield from XlReader(root, folder, intake, split_name, taken).read(
+                check_masks, bbox_format
+            )

@@ -25,6 +25,7 @@ __all__ = ["Plan", "roles_of"]
 Mask = npt.NDArray[np.bool_]
 
 _KNOWN = {n for columns in KINDS.values() for n in columns} | {"Width", "Height", ""}
+_PLAIN = "^[0-9A-Za-z_-]+$"
 _TYPE_NAMES = {t: n for n, t in TYPES.items()}
 
 
@@ -74,6 +75,20 @@ class Plan:
         self.tokens = [self.splits[s] for s in splits]
         self.ids: list[str] = []
         self.files: list[str] = []
+        self.suffix = ""
+        self.keys: dict[str, str] = {}
+        self.odd_files: dict[str, str] = {}
+        if pc.all(pc.match_substring_regex(table["key"], _PLAIN), min_count=0).as_py():
+            self.ids = keys
+            self.files = [
+                f"images/{token}/{key}{_suffix(path) or '.jpg'}"
+                for key, token, path in zip(keys, self.tokens, paths, strict=True)
+            ]
+        else:
+            self._name_odd(keys, paths)
+
+    def _name_odd(self, keys: list[str], paths: list[str | None]) -> None:
+        """Ids and files for keys that may be any text."""
         ends: Counter[str] = Counter()
         taken: set[str] = set()
         names = Names()

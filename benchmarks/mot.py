@@ -66,7 +66,8 @@ def make(folder: Path, small: bool) -> dict[str, int]:
     sequences = max(2, SEQUENCES // share)
     frames, boxes = FRAMES // share, BOXES // share
     ends = np.linspace(0, frames, sequences + 1).astype(int)
-    # Each box on a frame of its own choice; rows of a sequence by track, as SportsMOT's are.
+    # Each box on a frame of its own choice, no track twice in one; rows of a sequence by track, as
+    # SportsMOT's are.
     frame = np.sort(source.integers(0, frames, boxes))
     size = 0
     for number in range(sequences):
@@ -74,7 +75,7 @@ def make(folder: Path, small: bool) -> dict[str, int]:
         (home / "gt").mkdir(parents=True, exist_ok=True)
         length = int(ends[number + 1] - ends[number])
         here = frame[(frame >= ends[number]) & (frame < ends[number + 1])] - ends[number] + 1
-        track = source.integers(0, 15, len(here))
+        track = np.arange(len(here)) - np.searchsorted(here, here)
         order = np.lexsort((here, track))
         box = source.integers([0, 0, 20, 40], [1180, 560, 100, 160], (len(here), 4))
         rows = np.column_stack([here, track, box, np.ones((len(here), 3), int)])[order]

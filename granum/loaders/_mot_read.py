@@ -96,7 +96,10 @@ class Reader:
         ordered = np.sort(key)
         if (ordered[1:] == ordered[:-1]).any():
             rows_ = np.flatnonzero(text.track >= 0)[np.argsort(key, kind="stable")]
-            for row in rows_[1:][ordered[1:] == ordered[:-1]].tolist():
+            again = rows_[1:][ordered[1:] == ordered[:-1]]
+            shown = again[: self.intake.findings.limit]
+            self.intake.findings.counts["duplicate-track"] += len(again) - len(shown)
+            for row in shown.tolist():
                 message = f"track {text.track[row]} was in frame {text.frame[row]} before"
                 place = f"line {text.rows.line[row]}"
                 self.intake.fault("duplicate-track", text.name, place, message)

@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,15 @@ def _ids(folder: Path) -> list[str]:
     return [line.partition(",")[0] for line in lines[1:]]
 
 
+def version(name: str, venv: Path) -> str:
+    """The version of a package in a virtual environment."""
+    code = f"import importlib.metadata as m; print(m.version({name!r}))"
+    found = subprocess.run(
+        [str(venv / "bin" / "python"), "-c", code], capture_output=True, text=True, check=True
+    )
+    return found.stdout.strip()
+
+
 def rates(comparison: Comparison, rows: dict[str, int]) -> dict[str, float]:
     """Rows a second of each command: medians, of peers by what they report."""
     out = {}
@@ -118,15 +128,14 @@ def main() -> None:
     }
     rows = dict.fromkeys(commands, rows_of(plain))
     script = str(Path(__file__).with_name("peer_open_images.py"))
-    for name, venv, make in (
-        ("datumaro", args.peers, for_datumaro),
-        ("fiftyone", args.fiftyone, for_fiftyone),
-    ):
+    peers: dict[str, Path | None] = {"datumaro": args.peers, "fiftyone": args.fiftyone}
+    for name, venv in peers.items():
         if venv is not None:
+            make = for_datumaro if name == "datumaro" else for_fiftyone
             folder = make(data / name, PEER_BOXES[name] // scale)
             commands[name] = [str(venv / "bin" / "python"), script, name, str(folder)]
             rows[name] = PEER_BOXES[name] // scale
-    slow = dict.fromkeys(("datumaro", "fiftyone"), 2)
+    slow = {"datumaro": 3, "fiftyone": 1}
     comparison = compare(
         commands,
         args.runs,
@@ -150,6 +159,7 @@ def main() -> None:
             n: round(found["granum"] / found[n], 1) for n in PEER_BOXES if n in found
         },
         "left_out": [n for n in PEER_BOXES if n not in found],
+        "peer_versions": {n: version(n, v) for n, v in peers.items() if v is not None},
     }
     if args.large:
         notes["large"] = large(data, store, scale, comparison)

@@ -30,9 +30,17 @@ def registered() -> Iterator[Register]:
         formats._things.pop(name, None)
 
 
+def load_built_ins() -> None:
+    """Import all built-in formats. One that is first imported while a test has put something else
+    in the place of ``formats._things`` would be lost when that is put back."""
+    for name in formats.table:
+        assert formats[name].name == name
+
+
 @pytest.fixture
 def only_toys(registered: Register, monkeypatch: pytest.MonkeyPatch) -> Register:
     """As ``registered``, with no built-in format known: the suite is what is tested."""
+    load_built_ins()
     monkeypatch.setattr(formats, "table", {})
     monkeypatch.setattr(formats, "_things", {})
     return registered

@@ -12,6 +12,7 @@ from granum.errors import UnknownNameError
 from granum.loaders.base import Format, formats
 from granum.registry import Registry
 from granum.testing.suite import FormatSuite, Keeps
+from tests.conftest import load_built_ins
 
 PLUGIN = Path(__file__).resolve().parents[1] / "plugin"
 
@@ -21,6 +22,7 @@ def installed(monkeypatch):
     """The plug-in on ``sys.path``, as an installation would put it."""
     monkeypatch.syspath_prepend(str(PLUGIN))
     importlib.invalidate_caches()
+    load_built_ins()
     monkeypatch.setattr(formats, "_plugins", None)
     monkeypatch.setattr(formats, "_things", dict(formats._things))
     yield formats

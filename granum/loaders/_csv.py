@@ -145,19 +145,11 @@ class CsvFile:
 
     def _parse(self, data: _Data, cut: _Cut, wanted: Types) -> pa.Table | None:
         """A block in bulk; None where something in it is wrong."""
-        faulty: list[Any] = []
-
-        def skip(row: Any) -> str:
-            faulty.append(row)
-            return "skip"
-
         try:
-            table = pacsv.read_csv(
+            return pacsv.read_csv(
                 pa.BufferReader(data.buffer(cut)),
                 read_options=pacsv.ReadOptions(column_names=self.header, block_size=1 << 20),
-                parse_options=pacsv.ParseOptions(
-                    newlines_in_values=cut.quotes, invalid_row_handler=skip
-                ),
+                parse_options=pacsv.ParseOptions(newlines_in_values=cut.quotes),
                 convert_options=pacsv.ConvertOptions(
                     include_columns=list(wanted),
                     column_types=dict(wanted),
@@ -169,7 +161,6 @@ class CsvFile:
             )
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             return None
-        return None if faulty else table
 
     def _one_by_one(
         self,

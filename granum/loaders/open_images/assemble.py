@@ -205,7 +205,7 @@ class Assembler:
         if "source" in table.column_names:
             out["source"] = self.parser.codes.column(table["source"])
         for name in table.column_names:
-            if name.startswith("attr."):
+            if name.startswith("attr.") and table[name].null_count < n:
                 values = table[name]
                 if name.removeprefix("attr.") in CLICKS and values.type == pa.float64():
                     none = pc.fill_null(pc.equal(values, -1.0), True)

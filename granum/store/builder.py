@@ -163,7 +163,8 @@ class MemoryBuilder(_Builder):
 
 
 def _getter(layers: dict[str, pa.Table]) -> Any:
-    return lambda name: layers.get(name, tables.empty(tables.ANNOTATIONS))
+    empty = tables.empty(tables.ANNOTATIONS)
+    return lambda name: layers.get(name, empty)
 
 
 class StoreBuilder(_Builder):

@@ -19,7 +19,7 @@ from granum.schema.tables import column
 __all__ = ["held_maps", "inner_nodes", "leaves_below"]
 
 Cell = dict[str, Any] | None
-_BINARY = pa.array(["nonzero", "greater"])
+_BINARY = ("nonzero", "greater")
 
 
 def held_maps(maps: Sequence[Cell], samples: Sequence[Any]) -> list[Cell]:
@@ -61,7 +61,7 @@ def inner_nodes(table: pa.Table) -> np.ndarray[Any, np.dtype[np.bool_]]:
     maps = column(table, "map").combine_chunks()
     values = pc.is_valid(pc.struct_field(maps, "value"))
     coding = pc.struct_field(maps, "encoding").cast(pa.string())
-    mask = pc.or_(values, pc.is_in(coding, value_set=_BINARY))
+    mask = pc.or_(values, pc.is_in(coding, value_set=pa.array(_BINARY)))
     return np.asarray(pc.and_(inner, pc.invert(mask)), bool)
 
 

@@ -215,9 +215,14 @@ def _batches(read: Iterable[Incoming | rows.Sample], intake: Intake) -> Iterator
         waiting.clear()
         return _to_layer(batch, intake.layer)
 
+    finder = None if intake.images is None else ImageFinder(intake.images)
     size = 0
     for item in read:
         if isinstance(item, rows.Sample):
+            path = getattr(item.media, "path", None)
+            if finder is not None and path is not None and intake.media_root == intake.images:
+                # Files name images by their own tree; the user may have them elsewhere.
+                item = replace(item, media=rows.Media(path=finder.find(path) or path))
             waiting.append(unique(item))
             size += len(getattr(item.media, "bytes", None) or b"")
             if len(waiting) >= ROWS_PER_BATCH or size >= BYTES_PER_BATCH:

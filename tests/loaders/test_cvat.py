@@ -12,6 +12,7 @@ import granum
 from granum.errors import FindingsError, FormatError
 from granum.loaders.reading import sniff
 from granum.schema.findings import Findings
+from granum.store.media import encode_png
 from tests.data import shared
 
 IMAGES = """<?xml version="1.0" encoding="utf-8"?>
@@ -133,6 +134,14 @@ def test_what_is_written_is_what_was_read(tmp_path: Path) -> None:
         '<attribute name="plate">007</attribute>',
     ):
         assert line in text, line
+
+
+def test_images_may_lie_elsewhere(tmp_path: Path) -> None:
+    root = written(tmp_path / "c", IMAGES)
+    (tmp_path / "photos" / "deep").mkdir(parents=True)
+    (tmp_path / "photos" / "deep" / "b.jpg").write_bytes(encode_png(np.zeros((6, 10), np.uint8)))
+    found = granum.read(root, images=tmp_path / "photos")
+    assert found[0].image().size == (10, 6)
 
 
 def test_faults_name_file_and_line(tmp_path: Path) -> None:

@@ -21,11 +21,14 @@ Flags = npt.NDArray[np.bool_]
 _EXAMPLES = 3
 
 
-def of_kinds(batch: Batch, kinds: Sequence[str] | None, who: str, found: Findings) -> Batch:
-    """Without rows of whole groups, and of kinds other than ``kinds`` (None: any)."""
+def of_kinds(
+    batch: Batch, kinds: Sequence[str] | None, who: str, found: Findings, *, groups: bool = False
+) -> Batch:
+    """Without rows of whole groups (but with ``groups``), and of kinds other than ``kinds`` (None:
+    any)."""
     table = batch.annotations
     placed = column(table, "sample").is_valid()
-    if column(table, "sample").null_count:
+    if column(table, "sample").null_count and not groups:
         left_out(found, "not-compared", batch, ~np.asarray(placed), who, "on no sample")
         batch = kept(batch, np.asarray(placed))
         table = batch.annotations

@@ -12,7 +12,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,9 @@ from granum.registry import Registry
 from granum.schema.findings import Findings
 from granum.store.parts import Batch
 
-__all__ = ["Context", "Protocol", "Result", "joined_findings", "protocols"]
+__all__ = ["Context", "Protocol", "Recount", "Result", "joined_findings", "protocols"]
+
+Weights = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Context:
             refer to; None where they are the truth's.
         prediction_rows: the row in ``categories`` of each of them (-1: none); None where the rows
             are the same.
+        groups: the truth's groups, which ``group`` of samples and annotations refers to.
     """
 
     categories: pa.Table
@@ -47,6 +50,23 @@ class Context:
     samples: int
     prediction_categories: pa.Table | None = None
     prediction_rows: npt.NDArray[np.int64] | None = None
+    groups: pa.Table | None = None
+
+
+@dataclass(frozen=True)
+class Recount:
+    """The numbers again, of some units only or of some several times; nothing is matched again.
+
+    Attributes:
+        keys: of the units, in the order of the weights.
+        values: gives the numbers of weights of shape (units,): how often each unit counts. Ones
+            give the result's own values, to the bit; zeros and ones those of a slice.
+        unit: what a unit is.
+    """
+
+    keys: pa.Array
+    values: Callable[[Weights], Mapping[str, float | None]]
+    unit: Literal["sample", "group"] = "sample"
 
 
 class _Deferred:
@@ -80,6 +100,7 @@ class Result:
         curves: tables by name (``precision``, ``roc``…).
         facts: reference implementation and its version, parameters, what was counted.
         findings: what was wrong with the input, coded.
+        recount: gives the numbers of other choices of samples, for slices and intervals.
     """
 
     protocol: str
@@ -89,6 +110,7 @@ class Result:
     curves: Mapping[str, pa.Table] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     findings: Findings = field(default_factory=lambda: Findings(on_error="skip"))
+    recount: Recount | None = None
 
     def __getitem__(self, name: str) -> float | None:
         return self.values[name]
@@ -138,6 +160,11 @@ class Protocol(ABC):
         kinds: of rows that it compares (None: all); predictions of others are findings and never
             reach ``state``.
         truth_kinds: the same of the truth.
+        whole_groups: it compares videos, pairs or volumes as wholes: ``state`` gets all samples
+            and rows of some groups, of either side with its own samples, and rows of whole groups.
+            ``group`` refers to ``Context.groups`` on both sides.
+        scale_free: fractions of an image do as well as pixels; where both sides have them they
+            stay as they are.
     """
 
     name: ClassVar[str]
@@ -146,6 +173,8 @@ class Protocol(ABC):
     needs: ClassVar[tuple[str, ...]] = ()
     kinds: ClassVar[tuple[str, ...] | None] = None
     truth_kinds: ClassVar[tuple[str, ...] | None] = None
+    whole_groups: ClassVar[bool] = False
+    scale_free: ClassVar[bool] = False
 
     def parameters(self) -> dict[str, Any]:
         return asdict(self)  # type: ignore[call-overload,no-any-return]

@@ -9,6 +9,7 @@ from typing import Any
 from typing import Protocol as Interface
 
 from granum.errors import UsageError
+from granum.metrics._group_pairing import GroupPairing
 from granum.metrics.base import Context, Protocol, Result, joined_findings, protocols
 from granum.metrics.pairing import Match, Pairing
 from granum.schema.findings import Findings
@@ -72,8 +73,14 @@ def evaluate(
         SizeUnknownError: pixels are needed where sizes are unknown.
     """
     chosen = protocol_of(protocol, parameters)
-    kinds = chosen.truth_kinds, chosen.kinds
-    pairing = Pairing(truth, predictions, needs=chosen.needs, by=by, kinds=kinds)
+    pairing = (GroupPairing if chosen.whole_groups else Pairing)(
+        truth,
+        predictions,
+        needs=chosen.needs,
+        by=by,
+        kinds=(chosen.truth_kinds, chosen.kinds),
+        scale_free=chosen.scale_free,
+    )
     context = Context(
         categories=truth.categories,
         map_root=_map_root(truth),
@@ -81,6 +88,7 @@ def evaluate(
         samples=len(truth),
         prediction_categories=predictions.categories,
         prediction_rows=pairing.categories,
+        groups=truth.groups,
     )
     run = executor or Executor()
     counted = list(run.map(partial(_counted, pairing, chosen, context), range(len(pairing))))
@@ -115,7 +123,7 @@ def _nothing(facts: Mapping[str, Any], side: str) -> bool:
 def _without_numbers(result: Result) -> Result:
     """All undefined: numbers of predictions that were left out would say that they are wrong."""
     values = dict.fromkeys(result.values)
-    return replace(result, values=values, per_class=None, per_sample=None, curves={})
+    return replace(result, values=values, per_class=None, per_sample=None, curves={}, recount=None)
 
 
 def _judged(result: Result, facts: Mapping[str, Any]) -> Findings:

@@ -7,7 +7,7 @@ coded finding and is left out; it is never counted as a wrong prediction in sile
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -46,6 +46,7 @@ class Pairing:
         by: what samples are joined by: their ``key``, or their ``source_id`` (a file of results
             knows images and categories by their ids only).
         kinds: of rows that are compared, of truth and of predictions; None: any.
+        scale_free: where both sides have fractions of an image, they stay.
 
     Raises:
         UsageError: they have no sample in common, or ``by`` is unknown.
@@ -59,13 +60,20 @@ class Pairing:
         needs: Sequence[str] = (),
         by: Match = "key",
         kinds: tuple[Kinds, Kinds] = (None, None),
+        scale_free: bool = False,
     ) -> None:
         if by not in ("key", "source_id"):
             raise UsageError(f"samples are joined by key or source_id, not by {by!r}")
         self.truth, self.predictions = truth, predictions
         self.needs, self.by, self.kinds = tuple(needs), by, kinds
-        self.aligned = _aligned(truth, predictions)
+        self.scale_free = scale_free
         self.categories = _category_rows(truth.categories, predictions.categories, by)
+        self._join()
+
+    def _join(self) -> None:
+        """Find what belongs together."""
+        truth, predictions, by = self.truth, self.predictions, self.by
+        self.aligned = _aligned(truth, predictions)
         self.rows = np.empty(0, np.int64) if self.aligned else _sample_rows(truth, predictions, by)
         if len(self.rows) and len(predictions) and self.rows.max() < 0:
             raise UsageError(
@@ -76,7 +84,7 @@ class Pairing:
 
     def __reduce__(self) -> tuple[Any, ...]:
         sides = (_Side(self.truth), _Side(self.predictions))
-        return _unpickled, (*sides, self.needs, self.by, self.kinds)
+        return _unpickled, (type(self), *sides, self.needs, self.by, self.kinds, self.scale_free)
 
     def __len__(self) -> int:
         return len(self.truth.parts)
@@ -105,7 +113,7 @@ class Pairing:
         mine = Batch(whole.samples, table, part.start)
         mine = of_kinds(mine, self.kinds[1], "predictions", findings)
         mine = self._scored(self._categorised(mine, findings), findings)
-        samples, true, predicted = _in_pixels(whole, theirs, mine.annotations)
+        samples, true, predicted = _in_pixels(whole, theirs, mine.annotations, self.scale_free)
         truth, predictions = Batch(samples, true, part.start), Batch(samples, predicted, part.start)
         empty = int((np.diff(predictions.offsets()) == 0).sum())
         if empty:
@@ -212,17 +220,21 @@ def _reopened(
 
 @lru_cache(maxsize=2)
 def _paired(
+    kind: Callable[..., Pairing],
     truth: Dataset,
     predictions: Dataset,
     needs: tuple[str, ...],
     by: Match,
     kinds: tuple[Kinds, Kinds],
+    scale_free: bool,
 ) -> Pairing:
-    return Pairing(truth, predictions, needs=needs, by=by, kinds=kinds)
+    return kind(truth, predictions, needs=needs, by=by, kinds=kinds, scale_free=scale_free)
 
 
-def _unpickled(truth: _Side, predictions: _Side, *more: Any) -> Pairing:
-    return _paired(truth.dataset, predictions.dataset, *more)
+def _unpickled(
+    kind: Callable[..., Pairing], truth: _Side, predictions: _Side, *more: Any
+) -> Pairing:
+    return _paired(kind, truth.dataset, predictions.dataset, *more)
 
 
 def _aligned(truth: Dataset, predictions: Dataset) -> bool:
@@ -276,10 +288,16 @@ def _named(categories: pa.Table) -> list[tuple[str | None, str]]:
 
 
 def _in_pixels(
-    truth: Batch, theirs: pa.Table, predicted: pa.Table
+    truth: Batch, theirs: pa.Table, predicted: pa.Table, scale_free: bool
 ) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """Samples, truth and predictions with all coordinates in pixels."""
+    """Samples, truth and predictions with all coordinates in pixels; where both have fractions
+    and ``scale_free``, they stay."""
     mine, other = is_relative(truth.samples), is_relative(theirs)
+    kept = np.zeros(len(mine), bool)
+    if scale_free:
+        absent = np.asarray(column(theirs, "key", tables.SAMPLES).is_null())
+        kept = mine & (other | absent)
+        mine, other = mine & ~kept, other & ~kept
     if not mine.any() and not other.any():
         return truth.samples, truth.annotations, predicted
     sizes = np.column_stack([_size(truth.samples, theirs, n) for n in ("width", "height")])
@@ -294,7 +312,7 @@ def _in_pixels(
             if len(unknown):
                 raise SizeUnknownError(truth.samples["key"].take(pa.array(unknown)).to_pylist())
         tables_.append(convert_units(table, at, factors))
-    unit = pa.array(["pixel"] * len(mine)).dictionary_encode()
+    unit = pa.array(np.where(kept, "relative", "pixel")).dictionary_encode()
     return with_column(truth.samples, "unit", unit), tables_[0], tables_[1]
 
 

@@ -1,0 +1,135 @@
+"""Labels of a batch as arrays: the row of their sample, their category, their score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from granum.errors import UnknownNameError, UsageError
+from granum.metrics._usable import kept, left_out
+from granum.schema import tables
+from granum.schema.findings import Findings
+from granum.schema.tables import column
+from granum.store.parts import Batch
+
+__all__ = ["Labels", "categories_named", "firsts", "labels_of", "only_space", "spaces_of"]
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Rows of kind ``label``, in the order of the table.
+
+    Attributes:
+        unit: shape (n,): row of the sample in the batch, or of the group.
+        category: -1 where a row has none.
+        score: NaN where a row has none.
+    """
+
+    unit: Ints
+    category: Ints
+    score: Floats
+
+    def of(self, keep: Flags | Ints) -> Labels:
+        return Labels(self.unit[keep], self.category[keep], self.score[keep])
+
+    def __len__(self) -> int:
+        return len(self.unit)
+
+
+def labels_of(
+    batch: Batch,
+    who: str,
+    found: Findings,
+    wanted: Callable[[Labels], tuple[Flags, str]] | None = None,
+    *,
+    by: str = "sample",
+) -> Labels:
+    """The labels of a batch, without those that are verified absent (``present = false``).
+
+    Args:
+        batch: of which rows of other kinds were left out.
+        who: ``truth`` or ``predictions``, for findings.
+        found: gets ``not-compared`` for rows that are not ``wanted``.
+        wanted: which rows count, and what the others are.
+        by: ``sample`` or ``group``: whose labels they are.
+    """
+    absent = np.asarray(column(batch.annotations, "present").fill_null(True)) == 0
+    left_out(found, "not-compared", batch, absent, who, "of something that is absent")
+    batch = kept(batch, ~absent)
+    labels = _arrays(batch, by)
+    if wanted is None:
+        return labels
+    keep, others = wanted(labels)
+    left_out(found, "not-compared", batch, ~keep, who, others)
+    return labels.of(keep)
+
+
+def _arrays(batch: Batch, by: str) -> Labels:
+    table = batch.annotations
+    unit = np.asarray(column(table, by).fill_null(-1), np.int64)
+    return Labels(
+        unit - batch.start if by == "sample" else unit,
+        np.asarray(column(table, "category").fill_null(-1), np.int64),
+        np.asarray(column(table, "score").fill_null(np.nan), np.float64),
+    )
+
+
+def firsts(unit: Ints, *more: Ints) -> Flags:
+    """Which rows are the first of their unit (and of whatever else is given), shape (n,)."""
+    keep = np.zeros(len(unit), bool)
+    if len(unit):
+        order = np.lexsort((np.arange(len(unit)), *reversed(more), unit))
+        changed = np.zeros(len(unit), bool)
+        changed[0] = True
+        for values in (unit, *more):
+            ordered = values[order]
+            changed[1:] |= ordered[1:] != ordered[:-1]
+        keep[order[changed]] = True
+    return keep
+
+
+def spaces_of(categories: pa.Table) -> list[str | None]:
+    """The label space of each category."""
+    spaces = column(categories, "space", tables.CATEGORIES)
+    return list(spaces.cast(pa.string()).to_pylist())
+
+
+def only_space(categories: pa.Table, used: Sequence[int], protocol: str) -> str | None:
+    """The one space that the categories ``used`` are of.
+
+    Raises:
+        UsageError: they are of several; the message names them.
+    """
+    listed = spaces_of(categories)
+    spaces = sorted({listed[i] or "" for i in used})
+    if len(spaces) > 1:
+        shown = ", ".join(repr(s) for s in spaces)
+        raise UsageError(
+            f"the truth has labels of several spaces: {shown}; {protocol} needs to be told which "
+            "(parameter space)"
+        )
+    return spaces[0] if spaces else None
+
+
+def categories_named(categories: pa.Table, names: Sequence[str], space: str | None = None) -> Ints:
+    """The rows of the categories of these names (of a space).
+
+    Raises:
+        UnknownNameError: there is none of a name.
+    """
+    listed, spaces = categories["name"].to_pylist(), spaces_of(categories)
+    within = [
+        (i, n) for i, (n, s) in enumerate(zip(listed, spaces, strict=True)) if space in (None, s)
+    ]
+    for name in names:
+        if all(n != name for _, n in within):
+            raise UnknownNameError("category", name, [n for _, n in within])
+    return np.array([i for i, n in within if n in names], np.int64)

@@ -16,7 +16,15 @@ from granum.schema.findings import Findings
 from granum.schema.tables import column
 from granum.store.parts import Batch
 
-__all__ = ["Labels", "categories_named", "firsts", "labels_of", "only_space", "spaces_of"]
+__all__ = [
+    "Labels",
+    "categories_named",
+    "firsts",
+    "labels_of",
+    "of_units",
+    "only_space",
+    "spaces_of",
+]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -94,6 +102,13 @@ def firsts(unit: Ints, *more: Ints) -> Flags:
             changed[1:] |= ordered[1:] != ordered[:-1]
         keep[order[changed]] = True
     return keep
+
+
+def of_units(found: Findings, code: str, who: str, batch: Batch, samples: Ints, what: str) -> None:
+    """A finding of samples (rows in the batch, as often as they have it); none where none is."""
+    if len(samples):
+        key = column(batch.samples, "key")[int(samples[0])].as_py()
+        found.add(code, who, key, f"{len(samples)} {what}", len(samples))
 
 
 def spaces_of(categories: pa.Table) -> list[str | None]:

@@ -1,4 +1,4 @@
-"""Out-of-distribution detection: one score per sample, higher the less it is of the training's kind.
+"""Out-of-distribution (OOD) detection: one score per sample, higher the stranger it is.
 
 AUROC (ties count half), AUPR as average precision (steps, as scikit-learn counts it; no trapezoid)
 with either class as positive, and the false positive rate at a true positive rate of 0.95. Who is
@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -36,12 +36,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from granum.errors import UsageError
-from granum.metrics._label_rows import Labels, categories_named, firsts, labels_of, spaces_of
+from granum.metrics._label_rows import (
+    Labels,
+    categories_named,
+    firsts,
+    labels_of,
+    of_units,
+    spaces_of,
+)
 from granum.metrics._ranked_units import Levels, RankedUnits
-from granum.metrics._usable import left_out
 from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
 from granum.schema.findings import Findings
-from granum.schema.tables import column
 from granum.store.parts import Batch
 
 __all__ = ["OutOfDistribution", "aupr_trapezoid", "fpr_at_tpr"]
@@ -215,11 +220,7 @@ def _categories(
     out = out.of(firsts(out.unit))
     category[out.unit] = out.category
     unknown = np.flatnonzero(category == _UNKNOWN)
-    if len(unknown):
-        first = column(truth.samples, "key")[int(unknown[0])].as_py()
-        found.add(
-            "no-truth", "truth", first, f"{len(unknown)} samples without a label", len(unknown)
-        )
+    of_units(found, "no-truth", "truth", truth, unknown, "samples without a label")
     return category, len(labels)
 
 
@@ -232,11 +233,9 @@ def _scores(predictions: Batch, away: Ints, found: Findings) -> Floats:
 
     labels = labels_of(predictions, "predictions", found, wanted)
     keep = firsts(labels.unit)
-    if not keep.all():
-        n, at = int((~keep).sum()), int(labels.unit[~keep][0])
-        key = column(predictions.samples, "key")[at].as_py()
-        message = f"{n} rows after the first score of a sample"
-        found.add("duplicate-annotation", "predictions", key, message, n)
+    what = "rows after the first score of a sample"
+    again = labels.unit[~keep]
+    of_units(found, "duplicate-annotation", "predictions", predictions, again, what)
     out = np.full(predictions.samples.num_rows, np.nan)
     out[labels.unit[keep]] = labels.score[keep]
     return out

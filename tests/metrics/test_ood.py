@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from granum.errors import UnknownNameError, UsageError
+from granum.metrics.base import Result
 from granum.metrics.evaluate import evaluate
 from granum.metrics.ood import OutOfDistribution, aupr_trapezoid, fpr_at_tpr
 from granum.schema.rows import Annotation, Category
@@ -59,7 +60,7 @@ def nearest(scores: Floats, positive: Flags) -> float:
     return float(points[best][1])
 
 
-def scored(data: Dataset, **parameters: Any) -> Any:
+def scored(data: Dataset, **parameters: Any) -> Result:
     given = {"positive": "ood", **parameters}
     return evaluate(data, data.layer("predicted"), "ood", parameters=given)
 
@@ -117,7 +118,7 @@ def test_modes_differ_where_ood_lies_behind_the_nearest_recall() -> None:
 
 
 def test_positive_has_no_default() -> None:
-    with pytest.raises(UsageError, match="positive is not given.*OpenOOD.*MixOE"):
+    with pytest.raises(UsageError, match=r"positive is not given.*OpenOOD.*MixOE"):
         OutOfDistribution()
     with pytest.raises(UsageError, match="'both'"):
         OutOfDistribution(positive="both")  # type: ignore[arg-type]
@@ -151,6 +152,7 @@ def test_classes_of_a_dataset_that_are_out_of_distribution() -> None:
     guess = [[Annotation("label", score=s)] for s in (0.1, 0.4, 0.3, 0.9, 1.0, 1.0)]
     found = scored(dataset(truth, guess, categories, (4, 4)), ood=["truck", "desk"])
     assert found["auroc"] == 3 / 4
+    assert found.per_class is not None
     assert found.per_class.select(["category", "samples", "auroc"]).to_pylist() == [
         {"category": "truck", "samples": 1, "auroc": 0.5},
         {"category": "desk", "samples": 1, "auroc": 1.0},
@@ -168,6 +170,7 @@ def test_labels_of_other_spaces_and_rows_of_id_are_not_compared() -> None:
         [Annotation("label", 1, score=0.5), Annotation("label", 1, score=0.8)],
     ]
     found = scored(dataset(truth, guess, categories))
+    assert found.per_sample is not None
     assert found.per_sample.to_pylist() == [
         {"key": "000", "score": 0.6, "ood": True},
         {"key": "001", "score": 0.5, "ood": False},

@@ -215,6 +215,7 @@ protocols: Registry[type[Protocol]] = Registry(
     "protocol",
     {
         "anomaly": "granum.metrics.anomaly",
+        "change": "granum.metrics.change",
         "coco-bbox": "granum.metrics.coco",
         "coco-keypoints": "granum.metrics.coco",
         "coco-segm": "granum.metrics.coco",

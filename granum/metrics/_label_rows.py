@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from granum.errors import UnknownNameError, UsageError
 from granum.metrics._usable import kept, left_out
+from granum.metrics.base import joined_findings
 from granum.schema import tables
 from granum.schema.findings import Findings
 from granum.schema.tables import column
@@ -90,6 +92,43 @@ def _arrays(batch: Batch, by: str) -> Labels:
     )
 
 
+@dataclass(frozen=True)
+class LabelState:
+    """Of a part: its keys, and the labels of both sides (``unit``: a row of the keys)."""
+
+    keys: pa.Array
+    truth: Labels
+    predictions: Labels
+    findings: Findings
+
+
+def joined(states: Sequence[LabelState]) -> LabelState:
+    """All parts as one whose keys rise; labels keep the order that they have within a part.
+
+    Keys that no label is of are there too.
+    """
+    keys = pa.chunked_array([s.keys for s in states], pa.string()).combine_chunks()
+    order = np.asarray(pc.sort_indices(keys), np.int64)
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    starts = np.cumsum([0, *(len(s.keys) for s in states)]).tolist()
+
+    def moved(side: Callable[[LabelState], Labels]) -> Labels:
+        pairs = list(zip(starts, map(side, states), strict=False))
+        none = np.empty(0, np.int64)
+        unit = place[np.concatenate([none, *(labels.unit + start for start, labels in pairs)])]
+        by_unit = np.argsort(unit, kind="stable")
+        return Labels(
+            unit[by_unit],
+            np.concatenate([none, *(labels.category for _, labels in pairs)])[by_unit],
+            np.concatenate([np.empty(0), *(labels.score for _, labels in pairs)])[by_unit],
+        )
+
+    findings = joined_findings((s.findings for s in states), by_place=True)
+    truth, predictions = moved(lambda s: s.truth), moved(lambda s: s.predictions)
+    return LabelState(keys.take(pa.array(order)), truth, predictions, findings)
+
+
 def firsts(unit: Ints, *more: Ints) -> Flags:
     """Which rows are the first of their unit (and of whatever else is given), shape (n,)."""
     keep = np.zeros(len(unit), bool)
@@ -104,11 +143,10 @@ def firsts(unit: Ints, *more: Ints) -> Flags:
     return keep
 
 
-def of_units(found: Findings, code: str, who: str, batch: Batch, samples: Ints, what: str) -> None:
-    """A finding of samples (rows in the batch, as often as they have it); none where none is."""
-    if len(samples):
-        key = column(batch.samples, "key")[int(samples[0])].as_py()
-        found.add(code, who, key, f"{len(samples)} {what}", len(samples))
+def of_units(found: Findings, code: str, who: str, keys: pa.Array, units: Ints, what: str) -> None:
+    """A finding of units (rows of ``keys``, as often as they have it); none where there is none."""
+    if len(units):
+        found.add(code, who, keys[int(units[0])].as_py(), f"{len(units)} {what}", len(units))
 
 
 def spaces_of(categories: pa.Table) -> list[str | None]:

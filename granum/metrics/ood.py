@@ -220,7 +220,7 @@ def _categories(
     out = out.of(firsts(out.unit))
     category[out.unit] = out.category
     unknown = np.flatnonzero(category == _UNKNOWN)
-    of_units(found, "no-truth", "truth", truth, unknown, "samples without a label")
+    of_units(found, "no-truth", "truth", truth.samples["key"], unknown, "samples without a label")
     return category, len(labels)
 
 
@@ -233,9 +233,10 @@ def _scores(predictions: Batch, away: Ints, found: Findings) -> Floats:
 
     labels = labels_of(predictions, "predictions", found, wanted)
     keep = firsts(labels.unit)
+    keys = predictions.samples["key"]
     what = "rows after the first score of a sample"
     again = labels.unit[~keep]
-    of_units(found, "duplicate-annotation", "predictions", predictions, again, what)
+    of_units(found, "duplicate-annotation", "predictions", keys, again, what)
     out = np.full(predictions.samples.num_rows, np.nan)
     out[labels.unit[keep]] = labels.score[keep]
     return out

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from granum.errors import FormatError
+from granum.metrics._boundary_masks import boundaries, dilation_of
 from granum.metrics._drawn import DrawnSample, Row, add_fault, has_mask, looked_up
 from granum.metrics._usable import rows_left_out
 from granum.schema.findings import Findings
@@ -131,8 +132,11 @@ class Matches:
     fn: Ints
 
 
-def matched(truth: Segments, predictions: Segments) -> Matches:
+def matched(truth: Segments, predictions: Segments, dilation_ratio: float | None = None) -> Matches:
     """Segments of one category match at an IoU above 0.5, void not counted in the union.
+
+    With ``dilation_ratio`` the IoU is the lower one of the segments' and of their boundaries', and
+    pixels of void within a prediction's boundary are not counted in the latter's union.
 
     A truth that is a crowd is never missed; a prediction that lies mostly on void, or on the last
     crowd of its category, is not wrong.
@@ -146,6 +150,8 @@ def matched(truth: Segments, predictions: Segments) -> Matches:
     area = np.where(np.isnan(truth.area), true_pixels, truth.area)
     union = pixels + area[:, None] - inner - void
     iou = np.divide(inner, union, out=np.zeros((n, m)), where=inner > 0)
+    if dilation_ratio is not None:
+        iou = np.minimum(iou, _boundary_iou(truth, predictions, dilation_ratio))
     same = truth.category[:, None] == predictions.category
     pairs = (iou > 0.5) & same & ~truth.crowd[:, None]
     crowds = dict(
@@ -162,6 +168,25 @@ def matched(truth: Segments, predictions: Segments) -> Matches:
         fp=predictions.category[~pairs.any(axis=0) & ~spared],
         fn=truth.category[~pairs.any(axis=1) & ~truth.crowd],
     )
+
+
+def _boundary_iou(truth: Segments, predictions: Segments, dilation_ratio: float) -> Floats:
+    """Of each pair; the truth's boundaries are counted in pixels, whatever its stated areas."""
+    n, m = len(truth.category), len(predictions.category)
+    shared = _shared(_thinned(truth, dilation_ratio), _thinned(predictions, dilation_ratio))
+    inner = shared[1 : n + 1, 1 : m + 1]
+    pixels, true_pixels = shared[:, 1 : m + 1].sum(axis=0), shared[1 : n + 1].sum(axis=1)
+    union = pixels + true_pixels[:, None] - inner - shared[0, 1 : m + 1]
+    return np.divide(inner, union, out=np.zeros((n, m)), where=inner > 0)
+
+
+def _thinned(segments: Segments, dilation_ratio: float) -> Segments:
+    """With the boundaries only; what is inside belongs to no segment, but is no void."""
+    labels = segments.labels
+    if labels is None:
+        return segments
+    kept = boundaries(labels, dilation_of(labels.shape, dilation_ratio)) | (labels == 0)
+    return replace(segments, labels=np.where(kept, labels, len(segments.category) + 1))
 
 
 def _shared(truth: Segments, predictions: Segments) -> Ints:

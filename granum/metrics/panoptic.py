@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from granum.metrics._drawn import drawn_samples
-from granum.metrics._panoptic_segments import Segments, matched, segments_of
-from granum.metrics.base import Context, Protocol, Result, joined_findings, protocols
+from granum.metrics._panoptic_segments import Matches, Segments, matched, segments_of
+from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
 from granum.schema import tables
 from granum.schema.findings import Findings
 from granum.schema.tables import column
@@ -35,7 +37,6 @@ class _State:
     """Of a part: sample (in the part) and category of every match, error and miss; how many
     segments of truth and predictions were compared."""
 
-    start: int
     keys: pa.Array
     tp: Ints
     iou: Floats
@@ -93,7 +94,7 @@ class PanopticQuality(Protocol):
                 found.add("mask-size-mismatch", "predictions", true.key, message, n)
                 theirs = theirs.none()
             compared += len(mine.category), len(theirs.category)
-            matches = matched(mine, theirs)
+            matches = self._matched(mine, theirs)
             ious.append(matches.iou)
             for name, values in out.items():
                 categories = getattr(matches, name)
@@ -102,7 +103,6 @@ class PanopticQuality(Protocol):
             n: np.concatenate([np.empty((2, 0), np.int64), *v], axis=1) for n, v in out.items()
         }
         return _State(
-            start=truth.start,
             keys=truth.samples["key"].combine_chunks(),
             iou=np.concatenate(ious),
             segments=(int(compared[0]), int(compared[1])),
@@ -110,21 +110,29 @@ class PanopticQuality(Protocol):
             **joined,
         )
 
+    def _matched(self, truth: Segments, predictions: Segments) -> Matches:
+        """What becomes of the segments of one sample."""
+        return matched(truth, predictions)
+
     def result(self, states: Sequence[_State], context: Context) -> Result:
-        ordered = sorted(states, key=lambda s: s.start)
-        events = _Events.of(ordered)
-        counts = events.by_category(context.categories.num_rows)
+        events = _Events.of(states)
+        n = context.categories.num_rows
+        counts = events.by_category(n)
         isthing = column(context.categories, "isthing", tables.CATEGORIES).to_pylist()
         return Result(
             protocol=self.name,
             values=_values(counts.scores(), isthing),
             per_class=_per_class(context, counts),
-            per_sample=_per_sample(events, context.categories.num_rows),
+            per_sample=_per_sample(events, n),
             facts={
-                name: sum(s.segments[k] for s in ordered)
+                name: sum(s.segments[k] for s in states)
                 for k, name in enumerate(("truths", "predictions"))
             },
-            findings=joined_findings(s.findings for s in ordered),
+            findings=joined_findings((s.findings for s in states), by_place=True),
+            recount=Recount(
+                keys=events.keys,
+                values=partial(_again, events, n, isthing),
+            ),
         )
 
 
@@ -139,9 +147,9 @@ def _of_other_size(truth: Segments, predictions: Segments) -> bool:
 
 @dataclass(frozen=True)
 class _Events:
-    """All matches, errors and misses: the row of their sample in ``keys``, and their category."""
+    """All matches, errors and misses, by sample: its row in ``keys``, and their category."""
 
-    keys: pa.ChunkedArray
+    keys: pa.Array
     tp: Ints
     iou: Floats
     fp: Ints
@@ -149,24 +157,33 @@ class _Events:
 
     @staticmethod
     def of(states: Sequence[_State]) -> _Events:
+        """Of all parts, in the order of the samples' keys."""
+        keys = pa.chunked_array([s.keys for s in states], pa.string()).combine_chunks()
+        order = np.asarray(pc.array_sort_indices(keys), np.int64)
+        rank = np.argsort(order)
         starts = np.cumsum([0, *(len(s.keys) for s in states)])
 
-        def joined(name: str) -> Ints:
+        def joined(name: str) -> tuple[Ints, Ints]:
             pieces = [np.empty((2, 0), np.int64)]
             for start, state in zip(starts.tolist(), states, strict=False):
                 pieces.append(getattr(state, name) + np.array([[start], [0]]))
-            return np.concatenate(pieces, axis=1)
+            events = np.concatenate(pieces, axis=1)
+            events[0] = rank[events[0]]
+            by_sample = np.argsort(events[0], kind="stable")
+            return events[:, by_sample], by_sample
 
+        tp, by_sample = joined("tp")
         return _Events(
-            keys=pa.chunked_array([s.keys for s in states], pa.string()),
-            tp=joined("tp"),
-            iou=np.concatenate([np.empty(0), *(s.iou for s in states)]),
-            fp=joined("fp"),
-            fn=joined("fn"),
+            keys=keys.take(pa.array(order)),
+            tp=tp,
+            iou=np.concatenate([np.empty(0), *(s.iou for s in states)])[by_sample],
+            fp=joined("fp")[0],
+            fn=joined("fn")[0],
         )
 
-    def by_category(self, categories: int) -> _Counts:
-        return self._counted(self.tp[1], self.fp[1], self.fn[1], categories)
+    def by_category(self, categories: int, weights: Ints | None = None) -> _Counts:
+        """Counts of all samples, or of each as often as its weight."""
+        return self._counted(self.tp[1], self.fp[1], self.fn[1], categories, weights)
 
     def by_sample(self, categories: int) -> tuple[Ints, _Counts]:
         """The samples of all pairs of sample and category that there are, and their counts."""
@@ -175,10 +192,27 @@ class _Events:
         tp, fp, fn = (np.searchsorted(pairs, p) for p in places)
         return pairs // max(categories, 1), self._counted(tp, fp, fn, len(pairs))
 
-    def _counted(self, tp: Ints, fp: Ints, fn: Ints, n: int) -> _Counts:
-        right, wrong, missed = (np.bincount(e, minlength=n) for e in (tp, fp, fn))
-        iou = np.bincount(tp, self.iou, minlength=n).astype(np.float64)
-        return _Counts(right, wrong, missed, iou)
+    def _counted(
+        self, tp: Ints, fp: Ints, fn: Ints, n: int, weights: Ints | None = None
+    ) -> _Counts:
+        """Events at the places ``tp``, ``fp``, ``fn``, of which there are ``n``."""
+        times = [
+            np.ones(e.shape[1], np.int64) if weights is None else weights[e[0]]
+            for e in (self.tp, self.fp, self.fn)
+        ]
+        right, wrong, missed = (
+            np.bincount(e, t, minlength=n).astype(np.int64)
+            for e, t in zip((tp, fp, fn), times, strict=True)
+        )
+        iou = np.bincount(tp, self.iou * times[0], minlength=n)
+        return _Counts(right, wrong, missed, iou.astype(np.float64))
+
+
+def _again(
+    events: _Events, categories: int, isthing: Sequence[bool | None], weights: Ints
+) -> dict[str, float | None]:
+    """The numbers with each sample as often as its weight."""
+    return _values(events.by_category(categories, weights).scores(), isthing)
 
 
 def _per_class(context: Context, counts: _Counts) -> pa.Table:

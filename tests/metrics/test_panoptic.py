@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ import pytest
 from PIL import Image
 
 from granum.metrics.evaluate import evaluate
+from granum.metrics.panoptic import PanopticQuality
 from granum.schema import geometry
 from granum.schema.rows import Annotation, Category, Rle, Sample
 from granum.store.dataset import Dataset
 from granum.verbs.convert import read
 from tests.data import shared
+from tests.metrics.made import dataset as made
+from tests.metrics.made import in_parts, masked, same
 
 Ids = npt.NDArray[np.int64]
 CATEGORIES = [
@@ -150,6 +154,43 @@ def test_parts_change_nothing(tmp_path: Path) -> None:
     assert result.per_sample is not None
     assert expected.per_sample is not None
     assert result.per_sample.to_pylist() == expected.per_sample.to_pylist()
+
+
+def drawn_blocks(seed: int, samples: int) -> Dataset:
+    """Truth, and predictions in which some blocks belong to another segment."""
+    rng = np.random.default_rng(seed)
+    layers: list[list[list[Annotation]]] = [[], []]
+    for _ in range(samples):
+        truth = rng.integers(0, 5, (3, 4))
+        noise = np.where(rng.random((3, 4)) < 0.3, rng.integers(0, 5, (3, 4)), truth)
+        for rows, blocks in zip(layers, (truth, noise), strict=True):
+            picture = np.kron(blocks, np.ones((5, 5), np.int64))
+            rows.append([masked(picture == v, (v - 1) % 3) for v in range(1, 5)])
+    return made(*layers, CATEGORIES)
+
+
+def test_merging_in_any_order_gives_the_same_bits() -> None:
+    data = drawn_blocks(5, 12)
+    expected = in_parts(PanopticQuality(), data, [12], 0)
+    for seed, sizes in enumerate(([4, 4, 4], [1, 11], [6, 1, 5])):
+        assert same(in_parts(PanopticQuality(), data, sizes, seed), expected)
+    assert 0 < (expected["PQ"] or 0) < 1
+
+
+def test_counted_again_samples_give_the_numbers_of_those_samples() -> None:
+    data = drawn_blocks(6, 9)
+    result = evaluate(data, data.layer("predicted"), "panoptic-quality")
+    recount = pickle.loads(pickle.dumps(result)).recount
+    assert recount is not None
+    assert recount.values(np.ones(9, np.int64)) == result.values
+    chosen = [1, 4, 5, 8]
+    some = data.select(chosen)
+    alone = evaluate(some, some.layer("predicted"), "panoptic-quality")
+    at = recount.keys.to_pylist()
+    weights = np.array([int(k) in chosen for k in at], np.int64)
+    assert recount.values(weights) == alone.values != result.values
+    assert recount.values(3 * weights) == pytest.approx(alone.values)
+    assert set(recount.values(0 * weights).values()) == {None}
 
 
 # ------------------------------------------------------------------ against hotcoco

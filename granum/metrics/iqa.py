@@ -5,7 +5,8 @@ Kendall's rank correlations (SRCC with mean ranks for ties, KRCC as tau-b) and t
 error, equal to scipy.stats. Many papers fit a logistic curve of four parameters to the predictions
 first (VQEG 2000): that is ``fit=True``, and its numbers have names of their own, ``plcc_logistic4``
 and ``rmse_logistic4``; the curve is b2 + (b1 - b2) / (1 + exp(-(x - b3) / |b4|)), by least squares
-from b = (highest truth, lowest truth, mean prediction, spread of predictions).
+(scipy's curve_fit, trust region) from b = (highest truth, lowest truth, mean and standard deviation
+of the predictions).
 
 A correlation with a constant, or of fewer than two samples, is None.
 """
@@ -31,6 +32,8 @@ __all__ = ["ImageQuality", "kendall", "logistic4", "pearson", "rmse", "spearman"
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+
+_CURVE_PARAMETERS = 4
 
 
 @protocols("iqa")
@@ -214,28 +217,28 @@ def logistic4(true: npt.ArrayLike, guess: npt.ArrayLike) -> Floats | None:
     """``guess`` mapped to ``true`` by the logistic curve of the module.
 
     Returns:
-        Shape (n,); None where either is constant, or the fit finds nothing.
+        Shape (n,); None where either is constant, n < 4, or the fit finds nothing.
 
     Raises:
         UsageError: as ``pearson``.
         MissingExtraError: scipy is absent.
     """
     y, x = _pair(true, guess)
-    if not _varies(x, y):
+    if len(x) < _CURVE_PARAMETERS or not _varies(x, y):
         return None
     try:
         from scipy.optimize import curve_fit  # type: ignore[import-untyped]
     except ImportError as error:
         raise MissingExtraError("fitting a curve", "eval", "scipy") from error
+    z = (x - x.mean()) / x.std()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the covariance, which is not used
         try:
-            found, _ = curve_fit(
-                _curve, x, y, p0=(y.max(), y.min(), x.mean(), x.std()), maxfev=20_000
-            )
-        except (RuntimeError, TypeError):  # no end, or fewer samples than parameters
+            # Not MINPACK's: its steps of a parameter that starts at 0 are too small.
+            found, _ = curve_fit(_curve, z, y, p0=(y.max(), y.min(), 0, 1), method="trf")
+        except RuntimeError:  # no end
             return None
-    mapped = _curve(x, *found)
+    mapped = _curve(z, *found)
     return mapped if np.isfinite(mapped).all() else None
 
 

@@ -162,7 +162,7 @@ def test_bad_arrays_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "scipy.optimize", None)
     for function in (kendall, logistic4):
         with pytest.raises(MissingExtraError, match=r"granum\[eval\]"):
-            function([1.0, 2.0], [1.0, 2.0])
+            function([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0])
 
 
 def test_without_predictions_there_is_no_number() -> None:

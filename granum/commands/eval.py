@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from granum.commands._common import (
     Outcome,
@@ -19,18 +18,52 @@ __all__ = ["flags", "run"]
 
 def flags(p: argparse.ArgumentParser) -> None:
     """Flags of the verb."""
+    from granum.loaders.results.base import results as forms
+    from granum.metrics.base import protocols
+
     p.add_argument("source", metavar="TRUTH", help="a store, or a dataset of any format")
     p.add_argument(
         "predictions", nargs="?", metavar="PREDICTIONS", help="default: a layer of TRUTH"
     )
     p.add_argument(
-        "--protocol", required=True, metavar="NAME", help="coco-bbox, panoptic-quality, anomaly…"
+        "--protocol", required=True, metavar="NAME", help=f"one of {', '.join(protocols)}"
     )
     p.add_argument("--layer", metavar="NAME", help="the layer of predictions")
     p.add_argument("--truth", default="truth", metavar="NAME", help="the true layer")
+    p.add_argument(
+        "--results",
+        metavar="FORM",
+        help=f"the form of files of results: one of {', '.join(forms)} (default: told from them)",
+    )
+    p.add_argument(
+        "--by",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="the numbers of each value of a column (may be given again)",
+    )
+    p.add_argument(
+        "--bootstrap",
+        type=int,
+        default=0,
+        metavar="N",
+        help="draw the samples N times, for an interval of each number",
+    )
+    p.add_argument("--level", type=float, default=0.95, help="share of draws in an interval")
+    p.add_argument("--seed", type=int, default=0, help="of the draws")
+    p.add_argument(
+        "--against",
+        metavar="OTHER",
+        help="other predictions (a layer, a dataset, results) to compare on the same samples",
+    )
     p.add_argument("--images", metavar="DIR", help="the folder of the images")
     p.add_argument("--join", action="store_true", help="add the numbers per sample as columns")
-    p.add_argument("-o", "--output", metavar="FILE", help="write the result (.json or .md)")
+    p.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="write the result (.json, .md, .html; .csv: the numbers per sample)",
+    )
     add_settings(p, "protocol")
     add_workers(p)
     add_findings(p)
@@ -38,6 +71,7 @@ def flags(p: argparse.ArgumentParser) -> None:
 
 def run(a: argparse.Namespace) -> Outcome:
     """Evaluate, and say the numbers."""
+    from granum.verbs._result_files import write_result
     from granum.verbs.evaluate import evaluate
 
     result = evaluate(
@@ -47,16 +81,19 @@ def run(a: argparse.Namespace) -> Outcome:
         layer=a.layer,
         truth_layer=a.truth,
         parameters=settings(a.set),
+        results=a.results,
         images=a.images,
+        by=a.by,
+        draws=a.bootstrap,
+        level=a.level,
+        seed=a.seed,
+        against=a.against,
         join=a.join,
         workers=a.workers,
         scheduler=a.scheduler,
     )
     if a.output:
-        markdown = a.output.endswith(".md")
-        Path(a.output).write_text(
-            result.markdown() if markdown else result.to_json(), encoding="utf-8"
-        )
+        write_result(result, a.output)
     lines = [result.markdown()]
     if result.findings.counts:
         lines.append(result.findings.table())

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from granum.metrics._markdown import markdown
 from granum.registry import Registry
 from granum.schema.findings import Findings
 from granum.store.parts import Batch
@@ -101,6 +102,9 @@ class Result:
         facts: reference implementation and its version, parameters, what was counted.
         findings: what was wrong with the input, coded.
         recount: gives the numbers of other choices of samples, for slices and intervals.
+        slices: numbers by the values of a column, by its name (see ``resampling.slices``).
+        intervals: of each number, by the bootstrap (see ``resampling.intervals``).
+        difference: to another run (see ``resampling.difference``).
     """
 
     protocol: str
@@ -111,20 +115,36 @@ class Result:
     facts: Mapping[str, Any] = field(default_factory=dict)
     findings: Findings = field(default_factory=lambda: Findings(on_error="skip"))
     recount: Recount | None = None
+    slices: Mapping[str, pa.Table] = field(default_factory=dict)
+    intervals: pa.Table | None = None
+    difference: pa.Table | None = None
 
     def __getitem__(self, name: str) -> float | None:
         return self.values[name]
 
     def with_account(self, facts: Mapping[str, Any], findings: Findings) -> Result:
         """The same numbers with other facts and findings; nothing per sample is computed."""
-        given = vars(self)["_per_sample"]
-        return replace(self, facts=facts, findings=findings, per_sample=given)
+        return self._with(facts=facts, findings=findings)
+
+    def with_tables(self, **tables: Any) -> Result:
+        """The same numbers with ``slices``, ``intervals`` or ``difference``."""
+        return self._with(**tables)
+
+    def _with(self, **changes: Any) -> Result:
+        return replace(self, **changes, per_sample=vars(self)["_per_sample"])
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the per-sample table, JSON-serialisable; curves by name, then by column."""
+        """All but the per-sample table, JSON-serialisable; curves by name, then by column. What
+        was not asked for (slices, intervals, a difference) is left out."""
+        more = {
+            "slices": {name: table.to_pylist() for name, table in self.slices.items()},
+            "intervals": None if self.intervals is None else self.intervals.to_pylist(),
+            "difference": None if self.difference is None else self.difference.to_pylist(),
+        }
         return {
             "protocol": self.protocol,
             "values": dict(self.values),
+            **{name: value for name, value in more.items() if value},
             "per_class": None if self.per_class is None else self.per_class.to_pylist(),
             "curves": {name: _listed(table) for name, table in self.curves.items()},
             "facts": dict(self.facts),
@@ -140,11 +160,9 @@ class Result:
         return "{\n" + ",\n".join(lines) + "\n}\n"
 
     def markdown(self) -> str:
-        """The values as a table for people."""
-        lines = [f"| {self.protocol} | |", "|---|---|"]
-        for name, value in self.values.items():
-            lines.append(f"| {name} | {'undefined' if value is None else f'{value:.6g}'} |")
-        return "\n".join(lines)
+        """The values as a table for people, with intervals, slices and differences if there are
+        any."""
+        return markdown(self)
 
 
 class Protocol(ABC):
@@ -216,12 +234,19 @@ protocols: Registry[type[Protocol]] = Registry(
     {
         "anomaly": "granum.metrics.anomaly",
         "change": "granum.metrics.change",
+        "classification": "granum.metrics.classification",
         "coco-bbox": "granum.metrics.coco",
         "coco-keypoints": "granum.metrics.coco",
         "coco-segm": "granum.metrics.coco",
+        "iqa": "granum.metrics.iqa",
+        "obb": "granum.metrics.obb",
+        "ood": "granum.metrics.ood",
+        "open-images": "granum.metrics.open_images",
         "panoptic-quality": "granum.metrics.panoptic",
         "regions": "granum.metrics.regions",
         "semantic": "granum.metrics.semantic",
+        "video-detection": "granum.metrics.video_detection",
+        "voc": "granum.metrics.voc",
     },
     "granum.protocols",
 )

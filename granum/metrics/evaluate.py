@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from typing import Protocol as Interface
 
 from granum.errors import UsageError
@@ -16,7 +17,17 @@ from granum.schema.findings import Findings
 from granum.store.dataset import Dataset
 from granum.store.executor import Executor
 
-__all__ = ["evaluate", "protocol_of"]
+__all__ = ["Piece", "counted", "evaluate", "finished", "protocol_of"]
+
+
+class Piece(NamedTuple):
+    """What one part gave: the protocol's state, findings, how many rows were there. One that names
+    layers tells of all parts, and has no state."""
+
+    state: Any
+    findings: Findings
+    counts: Mapping[str, int]
+    layers: Mapping[str, str] = {}
 
 
 class Mapper(Interface):
@@ -73,13 +84,26 @@ def evaluate(
         SizeUnknownError: pixels are needed where sizes are unknown.
     """
     chosen = protocol_of(protocol, parameters)
-    pairing = (GroupPairing if chosen.whole_groups else Pairing)(
+    context, pieces = counted(chosen, truth, predictions, by=by, executor=executor)
+    return finished(chosen, pieces, context)
+
+
+def counted(
+    protocol: Protocol,
+    truth: Dataset,
+    predictions: Dataset,
+    *,
+    by: Match = "key",
+    executor: Mapper | None = None,
+) -> tuple[Context, list[Piece]]:
+    """The states of all parts, with what holds for all of them; arguments as of ``evaluate``."""
+    pairing = (GroupPairing if protocol.whole_groups else Pairing)(
         truth,
         predictions,
-        needs=chosen.needs,
+        needs=protocol.needs,
         by=by,
-        kinds=(chosen.truth_kinds, chosen.kinds),
-        scale_free=chosen.scale_free,
+        kinds=(protocol.truth_kinds, protocol.kinds),
+        scale_free=protocol.scale_free,
     )
     context = Context(
         categories=truth.categories,
@@ -91,23 +115,33 @@ def evaluate(
         groups=truth.groups,
     )
     run = executor or Executor()
-    counted = list(run.map(partial(_counted, pairing, chosen, context), range(len(pairing))))
-    result = chosen.result([state for state, _, _ in counted], context)
+    pieces = list(run.map(partial(_counted, pairing, protocol, context), range(len(pairing))))
+    whole = {"truth_rows": _rows(truth), "prediction_rows": _rows(predictions)}
+    layers = {"truth_layer": truth.meta.layer, "prediction_layer": predictions.meta.layer}
+    return context, [*pieces, Piece(None, pairing.unknown_samples(), whole, layers)]
+
+
+def finished(protocol: Protocol, pieces: Sequence[Piece], context: Context) -> Result:
+    """The numbers of all parts, with findings and an account of what was compared."""
+    result = protocol.result([p.state for p in pieces if not p.layers], context)
+    totals: Counter[str] = Counter()
+    layers: dict[str, str] = {}
+    for piece in pieces:
+        totals.update(piece.counts)
+        layers.update(piece.layers)
     facts = {
-        "reference": chosen.reference,
-        "parameters": chosen.parameters(),
-        "samples": len(truth),
-        "truth_rows": _rows(truth),
-        "prediction_rows": _rows(predictions),
-        "truths": sum(n[0] for _, _, n in counted),
-        "predictions": sum(n[1] for _, _, n in counted),
-        "truth_layer": truth.meta.layer,
-        "prediction_layer": predictions.meta.layer,
+        "reference": protocol.reference,
+        "mode": getattr(protocol, "mode", "official"),
+        "parameters": protocol.parameters(),
+        "samples": context.samples,
+        **{f"{n}{s}": totals[f"{n}{s}"] for s in ("_rows", "s") for n in ("truth", "prediction")},
+        **layers,
         **result.facts,
     }
     result = _without_numbers(result) if _nothing(facts, "prediction") else result
-    found = [pairing.unknown_samples(), *(f for _, f, _ in counted), result.findings]
-    found.append(_judged(result, facts))
+    # What concerns all samples comes first.
+    ordered = sorted(pieces, key=lambda p: not p.layers)
+    found = [*(p.findings for p in ordered), result.findings, _judged(result, facts)]
     return result.with_account(facts, joined_findings(found))
 
 
@@ -143,12 +177,13 @@ def _judged(result: Result, facts: Mapping[str, Any]) -> Findings:
     return found
 
 
-def _counted(
-    pairing: Pairing, protocol: Protocol, context: Context, number: int
-) -> tuple[Any, Findings, tuple[int, int]]:
+def _counted(pairing: Pairing, protocol: Protocol, context: Context, number: int) -> Piece:
     truth, predictions, findings = pairing.part(number)
-    rows = (truth.annotations.num_rows, predictions.annotations.num_rows)
-    return protocol.state(truth, predictions, context), findings, rows
+    counts = {
+        "truths": truth.annotations.num_rows,
+        "predictions": predictions.annotations.num_rows,
+    }
+    return Piece(protocol.state(truth, predictions, context), findings, counts)
 
 
 def _map_root(dataset: Dataset) -> str | None:

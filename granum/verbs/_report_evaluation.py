@@ -57,6 +57,7 @@ def result_blocks(found: Mapping[str, Any]) -> list[str]:
     blocks = [page.heading(title), page.figures(found["values"].items())]
     if facts.get("evaluator"):
         blocks.append(page.text(f"Counted by {facts['evaluator']}.", soft=True))
+    blocks += _tables(found)
     charts = [c for c in [_per_class(found.get("per_class"))] if c]
     curves = {name: pa.table(dict(c)) for name, c in (found.get("curves") or {}).items()}
     charts += [_curve(name, table) for name, table in curves.items() if _drawable(table)]
@@ -66,6 +67,19 @@ def result_blocks(found: Mapping[str, Any]) -> list[str]:
     if counts:
         rows_ = [[code, n] for code, n in counts.items()]
         blocks.append(page.table(rows_, ["finding", "count"]))
+    return blocks
+
+
+def _tables(found: Mapping[str, Any]) -> list[str]:
+    """Intervals, the difference to another run, and slices."""
+    titles = {"intervals": "Intervals by the bootstrap", "difference": "Against another run"}
+    listed = [(titles[n], found[n]) for n in titles if found.get(n)]
+    listed += [(f"By {name}", rows_) for name, rows_ in (found.get("slices") or {}).items()]
+    blocks = []
+    for title, rows_ in listed:
+        if rows_:
+            cells = [list(row.values()) for row in rows_]
+            blocks += [page.heading(title), page.table(cells, list(rows_[0]))]
     return blocks
 
 

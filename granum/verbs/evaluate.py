@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from granum.errors import SizeUnknownError, UsageError
+from granum.loaders.results.base import results as forms
 from granum.loaders.writing import with_sizes
-from granum.metrics.base import Protocol, Result
+from granum.metrics.base import Protocol, Result, joined_findings
 from granum.metrics.evaluate import evaluate as run
 from granum.metrics.evaluate import protocol_of
 from granum.metrics.joining import join_columns
+from granum.metrics.resampling import difference, intervals
 from granum.schema import tables
+from granum.schema.findings import Findings
 from granum.schema.tables import column
 from granum.store.dataset import Dataset
+from granum.store.disk import is_store
 from granum.store.executor import executor
 from granum.verbs._inputs import Given, opened
+from granum.verbs._slicing import sliced
 from granum.verbs.convert import read
 
 __all__ = ["evaluate"]
+
+_DRAWS = 1000
 
 
 def evaluate(
@@ -31,7 +39,13 @@ def evaluate(
     layer: str | None = None,
     truth_layer: str = tables.DEFAULT_LAYER,
     parameters: Mapping[str, Any] | None = None,
+    results: str | None = None,
     images: str | Path | None = None,
+    by: Sequence[str] = (),
+    draws: int = 0,
+    level: float = 0.95,
+    seed: int = 0,
+    against: Given | None = None,
     join: bool = False,
     prefix: str | None = None,
     workers: int = 1,
@@ -42,13 +56,20 @@ def evaluate(
     Args:
         source: dataset or path that holds the truth.
         predictions: dataset or path that holds the predictions: a store, a source of any format,
-            or a COCO file of results (joined by image and category id). None: they are a layer of
-            ``source``.
-        protocol: name of a protocol (``coco-bbox``, ``panoptic-quality``…), or one itself.
+            a COCO file of results (joined by image and category id), or files of results in the
+            benchmark's own form. None: they are a layer of ``source``.
         layer: the layer of predictions; needed where several could be meant.
         truth_layer: the layer of ``source`` that is true.
         parameters: of the protocol.
+        results: the form of files of results, where it cannot be told from them.
         images: the folder of the images, where sizes must be read and the source does not tell.
+        by: columns of samples (``split``, ``attr.weather``, ``col.light.dark``) or of groups: the
+            numbers of each of their values, or of five equally full ranges.
+        draws: bootstrap draws of the samples, for an interval of each number (0: none).
+        level: share of the draws that lie in an interval.
+        seed: equal seeds give equal draws.
+        against: other predictions, to be compared on the same samples: a layer of the dataset of
+            ``predictions``, or a dataset or path as those (1,000 draws unless ``draws`` says).
         join: add the numbers per sample to the store of ``source`` as derived columns
             ``eval.PROTOCOL.NUMBER``; none where nothing could be compared, which is a finding.
         prefix: of those columns instead of ``eval.PROTOCOL``.
@@ -56,31 +77,91 @@ def evaluate(
         scheduler: a Dask cluster that does.
 
     Returns:
-        The result: values, per class, per sample, curves, facts, findings.
+        The result: values, per class, per sample, curves, slices, intervals, difference, facts,
+        findings.
 
     Raises:
         UnknownNameError: no such protocol or layer.
-        UsageError: it is unclear which layer is meant, or no sample is in both datasets.
+        UsageError: it is unclear which layer is meant, no sample is in both datasets, or the
+            protocol cannot count again for slices or intervals.
         StoreError: ``join`` and ``source`` is no store.
         MissingExtraError: a package that the protocol needs is absent.
     """
     chosen = protocol_of(protocol, parameters)
     given = _opened(source, images)
-    truth = given.layer(truth_layer)
-    other = given if predictions is None else _opened(predictions, images)
-    name = layer or _only_layer(other, without=truth_layer if predictions is None else None)
-    found = other.layer(name)
-    if predictions is None and name == truth_layer:
-        raise UsageError(f"layer {name!r} cannot be judged by itself: name another (--layer)")
-    truth, found = _sized(truth), _sized(found)
-    by = "source_id" if predictions is not None and _of_results(found) else "key"
+    truth = _sized(given.layer(truth_layer))
+    asked = _Asked(given, truth, truth_layer, chosen, results, images)
     with executor(workers, scheduler) as pool:
-        result = run(truth, found, chosen, by=by, executor=pool)  # type: ignore[arg-type]
+        result, other = asked.judged(predictions, layer, pool)
+        if against is not None:
+            second, _ = asked.judged(*_rival(against, other, predictions is None), pool)
+            table = difference(result, second, draws=draws or _DRAWS, level=level, seed=seed)
+            result = result.with_tables(difference=table)
+    if by:
+        result = result.with_tables(slices=sliced(result, truth, by))
+    if draws:
+        spans = intervals(result, draws=draws, level=level, seed=seed)
+        result = result.with_tables(intervals=spans)
     if join and (
         result.per_sample is not None or "nothing-to-compare" not in result.findings.counts
     ):
         join_columns(given, result, prefix)
     return result
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What all runs that are judged have in common."""
+
+    given: Dataset
+    truth: Dataset
+    truth_layer: str
+    protocol: Protocol
+    results: str | None
+    images: str | Path | None
+
+    def judged(
+        self, predictions: Given | None, layer: str | None, pool: Any
+    ) -> tuple[Result, Dataset]:
+        """The numbers of one run, and the dataset that its layer is in."""
+        findings = Findings(on_error="skip")
+        other, by = self.given, "key"
+        if predictions is not None:
+            read_ = self._results(predictions, findings)
+            other = read_ or _opened(predictions, self.images)
+            by = "source_id" if read_ is None and _of_results(other) else "key"
+        own = predictions is None
+        name = layer or _only_layer(other, without=self.truth_layer if own else None)
+        found = other.layer(name)
+        if own and name == self.truth_layer:
+            raise UsageError(f"layer {name!r} cannot be judged by itself: name another (--layer)")
+        result = run(self.truth, _sized(found), self.protocol, by=by, executor=pool)  # type: ignore[arg-type]
+        if findings.counts:
+            joined = joined_findings([findings, result.findings])
+            result = result.with_account(result.facts, joined)
+        return result, other
+
+    def _results(self, predictions: Given, findings: Findings) -> Dataset | None:
+        """Read as files of results in a form of the protocol, if they are that."""
+        if isinstance(predictions, Dataset):
+            return None
+        path = Path(predictions)
+        if self.results is not None:
+            return forms[self.results]().read(path, self.truth, findings)
+        if not path.exists() or is_store(path):
+            return None
+        kinds = [forms[name] for name in forms]
+        for kind in kinds:
+            if self.protocol.name in kind.protocols and kind().sniff(path):
+                return kind().read(path, self.truth, findings)
+        return None
+
+
+def _rival(against: Given, other: Dataset, within: bool) -> tuple[Given | None, str | None]:
+    """The predictions and the layer that ``against`` names."""
+    if isinstance(against, str) and against in other.meta.layers:
+        return (None if within else other), against
+    return against, None
 
 
 def _opened(given: Given, images: str | Path | None) -> Dataset:

@@ -69,6 +69,7 @@ def test_facts_and_parameters() -> None:
     assert result.values == {"truth": 3, "found": 6.0}
     expected = {
         "reference": "arithmetic",
+        "mode": "official",
         "parameters": {"factor": 2},
         "samples": 3,
         "truth_rows": 3,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from granum.errors import FormatError
 from granum.loaders._image_tree import LOOKS
 from granum.loaders._json_files import load_json
-from granum.loaders._nifti import SUFFIXES, read_header, read_volume
+from granum.store.nifti import SUFFIXES, read_header, read_volume
 from granum.loaders._paths import folders_in, names_in, walk
 from granum.loaders._pickles import load_npy, load_pickle
 from granum.loaders.base import Intake

@@ -16,7 +16,7 @@ import pytest
 
 import granum
 from granum.errors import FindingsError, FormatError, UsageError
-from granum.loaders._nifti import read_header, read_volume
+from granum.store.nifti import read_header, read_volume
 from granum.loaders.brats import NUMBERINGS, nested
 from granum.loaders.reading import sniff
 from granum.schema.findings import Findings

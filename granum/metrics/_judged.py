@@ -22,7 +22,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-Style = Literal["area", "coco101", "voc07"]
+Style = Literal["area", "coco101", "trapezoid", "voc07"]
 
 _EPSILON = np.spacing(1)
 
@@ -99,7 +99,9 @@ def average_precision(
         categories: how many classes there are.
         weights: shape (units,), how often each sample counts (None: once).
         style: ``area`` (under the monotone curve at every change of recall, VOC 2010 on),
-            ``coco101`` (mean of 101 recalls), ``voc07`` (mean of 11 recalls, as VOC up to 2009).
+            ``coco101`` (mean of 101 recalls), ``voc07`` (mean of 11 recalls, as VOC up to 2009),
+            ``trapezoid`` (straight lines between the points, from precision 1 at recall 0 on: ACT;
+            samples that count several times are one step each).
 
     Returns:
         Shape (categories, t); NaN for a class without truth, 0 for one without detections.
@@ -138,10 +140,13 @@ def area_under(right: Ints, wrong: Ints, truths: int, style: Style) -> float:
         levels = np.linspace(0.0, 1.0, 101)
         at = np.searchsorted(recall, levels, side="left")
         return float(np.append(_envelope(precision), 0.0)[at].mean())
-    if style != "area":
-        raise UsageError(f"style is {style!r}; it must be area, coco101 or voc07")
-    best = _envelope(precision)
     steps = np.diff(recall, prepend=0.0)
+    if style == "trapezoid":
+        before = np.concatenate([[1.0], precision[:-1]])[: len(precision)]
+        return float((steps * (before + precision) * 0.5).sum())
+    if style != "area":
+        raise UsageError(f"style is {style!r}; it must be area, coco101, trapezoid or voc07")
+    best = _envelope(precision)
     return float((steps * best).sum())
 
 

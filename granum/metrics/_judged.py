@@ -221,7 +221,7 @@ def _runs(judged: Judged, wanted: Flags, weights: Ints | None) -> list[tuple[int
     rows = rows[np.lexsort((-judged.score[rows], judged.category[rows]))]
     category = judged.category[rows]
     starts = np.flatnonzero(np.diff(category, prepend=-1))
-    ends = np.append(starts[1:], len(rows))
+    ends = np.append(starts[1:], len(rows))[: len(starts)]
     return [
         (int(category[a]), rows[a:b]) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)
     ]

@@ -99,7 +99,7 @@ class _Coco(Protocol):
         )
 
     def result(self, states: Sequence[_State], context: Context) -> Result:
-        ordered = sorted(states, key=lambda s: s.start)
+        ordered = _placed(states)
         sides = Sides(Side.joined([s.truth for s in ordered]), [s.predictions for s in ordered])
         images = _images(ordered, context)
         arrays = run.accumulated(sides, images, self._settings())
@@ -147,6 +147,22 @@ class _Coco(Protocol):
 
     def _overlaps(self, sides: Sides) -> overlaps.Overlaps:
         return overlaps.BoxOverlaps(sides)
+
+
+def _placed(states: Sequence[_State]) -> list[_State]:
+    """States in order, with samples counted through; those of several accumulators may all begin
+    at the same row."""
+    ordered, start = [], 0
+    for state in sorted(states, key=lambda s: (s.start, s.keys[0].as_py() if len(s.keys) else "")):
+        if shift := start - state.start:
+            sides = {
+                n: replace(side, sample=side.sample + shift)
+                for n, side in (("truth", state.truth), ("predictions", state.predictions))
+            }
+            state = replace(state, start=start, **sides)
+        ordered.append(state)
+        start += len(state.keys)
+    return ordered
 
 
 def _keys(states: Sequence[_State]) -> pa.ChunkedArray:

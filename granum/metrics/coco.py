@@ -155,11 +155,12 @@ def _placed(states: Sequence[_State]) -> list[_State]:
     ordered, start = [], 0
     for state in sorted(states, key=lambda s: (s.start, s.keys[0].as_py() if len(s.keys) else "")):
         if shift := start - state.start:
-            sides = {
-                n: replace(side, sample=side.sample + shift)
-                for n, side in (("truth", state.truth), ("predictions", state.predictions))
-            }
-            state = replace(state, start=start, **sides)
+            state = replace(
+                state,
+                start=start,
+                truth=replace(state.truth, sample=state.truth.sample + shift),
+                predictions=replace(state.predictions, sample=state.predictions.sample + shift),
+            )
         ordered.append(state)
         start += len(state.keys)
     return ordered

@@ -171,11 +171,13 @@ def _opened(given: Given, images: str | Path | None) -> Dataset:
 
 
 def _only_layer(dataset: Dataset, without: str | None) -> str:
-    """The one layer that holds annotations.
+    """The layer that was chosen, else the one that holds annotations.
 
     Raises:
         UsageError: none does, or several do.
     """
+    if dataset.meta.chosen and dataset.meta.layer != without:
+        return dataset.meta.layer
     filled = [
         name
         for name in dataset.meta.layers

@@ -239,6 +239,8 @@ protocols: Registry[type[Protocol]] = Registry(
         "coco-keypoints": "granum.metrics.coco",
         "coco-segm": "granum.metrics.coco",
         "iqa": "granum.metrics.iqa",
+        "nested": "granum.metrics.nested",
+        "nested-images": "granum.metrics.nested",
         "obb": "granum.metrics.obb",
         "ood": "granum.metrics.ood",
         "open-images": "granum.metrics.open_images",

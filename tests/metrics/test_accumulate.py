@@ -98,3 +98,13 @@ def test_boxes_in_both_forms() -> None:
     ):
         with pytest.raises(UsageError):
             wrong()
+
+
+def test_the_room_gives_its_public_names() -> None:
+    from granum import metrics
+
+    for name in metrics.__all__:
+        assert getattr(metrics, name) is not None
+    assert metrics.Accumulator is Accumulator
+    with pytest.raises(AttributeError, match="nothing"):
+        metrics.nothing  # type: ignore[attr-defined]  # noqa: B018

@@ -43,13 +43,13 @@ class MeanPrecision:
     """What ``mean_average_precision`` gives.
 
     Attributes:
-        mAP: the mean over the queries that have a relevant image; None where none has.
+        mean: mAP, over the queries that have a relevant image; None where none has.
         aps: of each query, shape (q,); NaN where it has no relevant image.
         mpr: mean precision at each of the kappas, shape (k,); None as ``mAP``.
         prs: of each query, shape (q, k); NaN as ``aps``.
     """
 
-    mAP: float | None
+    mean: float | None
     aps: Floats
     mpr: Floats | None
     prs: Floats

@@ -32,7 +32,7 @@ def fill_poly(rings: Iterable[npt.ArrayLike], height: int, width: int) -> Mask:
         points = np.asarray(ring, np.int64).reshape(-1, 2)
         crossings = np.zeros((height, width + 1), np.int32)
         for edge in np.hstack([np.roll(points, 1, axis=0), points]).tolist():
-            x0, y0, x1, y1 = edge
+            y0, y1 = edge[1], edge[3]
             seen, inside = _clipped(edge, height, width)
             if seen:
                 _draw_line(out, *inside)

@@ -176,7 +176,9 @@ def _side(batch: Batch, found: Findings, who: str, levels: Ints | None, *, score
     kind = column(table, "kind").cast(pa.string())
     relation = np.asarray(pc.equal(kind, "relation").fill_null(False), bool)
     names = ("annotation_id", "sample", "object", "category")
-    ids, sample, end, category = (np.array(column(table, n).fill_null(-1), np.int64) for n in names)
+    ids, sample, end, category = (
+        np.asarray(column(table, n).fill_null(-1), np.int64) for n in names
+    )
     score = np.asarray(column(table, "score").fill_null(np.nan), np.float64)
     rank = _stated_ranks(table, relation)
     keep = relation & (end >= 0)
@@ -193,7 +195,7 @@ def _side(batch: Batch, found: Findings, who: str, levels: Ints | None, *, score
         left_out(found, "missing-score", batch, lacking & null, who, "with no score or rank")
         left_out(found, "nan-score", batch, lacking & ~null, who, "with a score of NaN")
         keep &= ~lacking
-    sample -= batch.start
+    sample = sample - batch.start
     return _Side(
         query=sample[keep],
         end=end[keep],

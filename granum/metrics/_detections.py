@@ -107,7 +107,7 @@ def boxed(batch: Batch, who: str, found: Findings) -> tuple[Objects, Floats]:
     without one that is finite are findings. Arguments as ``objects_of``."""
     table = batch.annotations
     box = geometry.aabb(table.select([n for n in _DRAWN if n in table.column_names]))
-    finite = np.isfinite(box).all(axis=1)
+    finite = np.asarray(np.isfinite(box).all(axis=1))
     left_out(found, "missing-geometry", batch, ~finite, who, "without a box that is finite")
     batch, box = kept(batch, finite), box[finite]
     named = np.asarray(column(batch.annotations, "category").is_valid())
@@ -174,7 +174,7 @@ def detections_result(
         states: of the parts.
         context: of the evaluation.
         style: how precision is averaged.
-        numbers: by name (``mAP``, ``mAP50``…) the thresholds whose average precisions are
+        numbers: by name (``mAP``, ``AP50``…) the thresholds whose average precisions are
             averaged; ``per_class`` has them without the ``m``.
         facts: further facts.
     """

@@ -129,17 +129,16 @@ def joined(states: Sequence[LabelState]) -> LabelState:
     return LabelState(keys.take(pa.array(order)), truth, predictions, findings)
 
 
-def firsts(unit: Ints, *more: Ints) -> Flags:
-    """Which rows are the first of their unit (and of whatever else is given), shape (n,)."""
-    keep = np.zeros(len(unit), bool)
-    if len(unit):
-        order = np.lexsort((np.arange(len(unit)), *reversed(more), unit))
-        changed = np.zeros(len(unit), bool)
-        changed[0] = True
-        for values in (unit, *more):
-            ordered = values[order]
-            changed[1:] |= ordered[1:] != ordered[:-1]
-        keep[order[changed]] = True
+def firsts(unit: Ints, category: Ints | None = None) -> Flags:
+    """Which rows are the first of their unit (and category, from -1 on), shape (n,)."""
+    pair = unit
+    if category is not None:
+        pair = unit * (int(category.max(initial=-1)) + 2) + category + 1
+    if (np.diff(pair) > 0).all():
+        return np.ones(len(pair), bool)
+    order = np.argsort(pair, kind="stable")
+    keep = np.zeros(len(pair), bool)
+    keep[order[np.flatnonzero(np.diff(pair[order], prepend=-1))]] = True
     return keep
 
 

@@ -15,7 +15,16 @@ from granum.metrics._coco_columns import Compared
 from granum.metrics._coco_masks import mask_areas, mask_dicts, no_collection, segmentations
 from granum.metrics._coco_sides import Sides
 
-__all__ = ["Accumulated", "Images", "Settings", "accumulated", "hotcoco", "official_order"]
+__all__ = [
+    "Accumulated",
+    "Images",
+    "Settings",
+    "accumulated",
+    "hotcoco",
+    "mean",
+    "official_order",
+    "summary",
+]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -42,6 +51,11 @@ class Settings:
     max_detections: tuple[int, ...]
     iou_thresholds: tuple[float, ...] | None
     sigmas: tuple[float, ...] | None
+
+    @property
+    def areas(self) -> tuple[str, ...]:
+        """Names of the ranges of areas, the first of all."""
+        return ("", "m", "l") if self.compared == "keypoints" else ("", "s", "m", "l")
 
 
 @dataclass(frozen=True)
@@ -90,24 +104,10 @@ class Accumulated:
 
     def values(self) -> dict[str, float | None]:
         """The official summary: 12 numbers of boxes and masks, 10 of keypoints."""
-        points = self.settings.compared == "keypoints"
-        ranges = ["m", "l"] if points else ["s", "m", "l"]
-        whole, found = self.precision[..., 0, -1], self.recall[..., 0, -1]
-        out = {"AP": _mean(whole), **self._at("AP", whole)}
-        for i, name in enumerate(ranges):
-            out[f"AP{name}"] = _mean(self.precision[..., i + 1, -1])
-        if points:
-            out |= {"AR": _mean(found), **self._at("AR", found)}
-        else:
-            for i, limit in enumerate(self.settings.max_detections):
-                out[f"AR{limit}"] = _mean(self.recall[..., 0, i])
-        for i, name in enumerate(ranges):
-            out[f"AR{name}"] = _mean(self.recall[..., i + 1, -1])
-        return out
-
-    def _at(self, name: str, values: Floats) -> dict[str, float | None]:
-        chosen = {f"{name}{round(100 * iou)}": iou for iou in (0.5, 0.75)}
-        return {n: _mean(values[np.isclose(self.thresholds, t)]) for n, t in chosen.items()}
+        ranges = range(self.precision.shape[3])
+        precision = [self.precision[..., i, -1] for i in ranges]
+        recall = [np.moveaxis(self.recall[:, :, i], -1, 0) for i in ranges]
+        return summary(self.settings, self.thresholds, precision, recall)
 
     def per_class(self, images: Images, names: Sequence[str], sides: Sides) -> pa.Table:
         """Of each category its rows, AP, AP50, AP75 and AR; null where undefined."""
@@ -145,6 +145,41 @@ class Accumulated:
                 "score": scores[rows].ravel(),
             }
         )
+
+
+def summary(
+    settings: Settings,
+    thresholds: Floats,
+    precision: Sequence[Floats],
+    recall: Sequence[Floats],
+) -> dict[str, float | None]:
+    """The official numbers, each the mean of what is defined (above -1).
+
+    Args:
+        settings: of the evaluation.
+        thresholds: shape (t,), of the overlap.
+        precision: of each range of areas, shape (t, recalls, categories).
+        recall: of each range of areas, shape (limits, t, categories).
+    """
+    points = settings.compared == "keypoints"
+    ranges = settings.areas[1:]
+    whole, found = precision[0], recall[0][-1]
+
+    def at(name: str, values: Floats) -> dict[str, float | None]:
+        chosen = {f"{name}{round(100 * iou)}": iou for iou in (0.5, 0.75)}
+        return {n: mean(values[np.isclose(thresholds, t)]) for n, t in chosen.items()}
+
+    out = {"AP": mean(whole), **at("AP", whole)}
+    for name, values in zip(ranges, precision[1:], strict=True):
+        out[f"AP{name}"] = mean(values)
+    if points:
+        out |= {"AR": mean(found), **at("AR", found)}
+    else:
+        for i, limit in enumerate(settings.max_detections):
+            out[f"AR{limit}"] = mean(recall[0][i])
+    for name, values in zip(ranges, recall[1:], strict=True):
+        out[f"AR{name}"] = mean(values[-1])
+    return out
 
 
 def accumulated(sides: Sides, images: Images, settings: Settings) -> Accumulated:
@@ -257,7 +292,7 @@ def _from_dicts(sides: Sides, images: Images) -> tuple[Any, Any]:
     return true, true.load_res(found)
 
 
-def _mean(values: Floats) -> float | None:
+def mean(values: Floats) -> float | None:
     """The mean of what is defined (above -1), as official summaries take it."""
     known = values[values > -1]
     return float(np.mean(known)) if known.size else None

@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from granum.metrics import _coco_matching as matching
 from granum.metrics import _coco_overlaps as overlaps
 from granum.metrics import _coco_run as run
+from granum.metrics._coco_case import Case, Rules
 from granum.metrics._coco_columns import Compared, Side, side_of
 from granum.metrics._coco_sides import Sides
-from granum.metrics.base import Context, Protocol, Result, joined_findings, protocols
+from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
 from granum.schema import tables
 from granum.schema.findings import Findings
 from granum.schema.tables import column
@@ -103,12 +103,21 @@ class _Coco(Protocol):
         sides = Sides(Side.joined([s.truth for s in ordered]), [s.predictions for s in ordered])
         images = _images(ordered, context)
         arrays = run.accumulated(sides, images, self._settings())
-        names = context.categories["name"].to_pylist()
+        names, keys = context.categories["name"].to_pylist(), _keys(ordered)
+        case = Case(
+            rules=self._rules(arrays),
+            sides=sides,
+            overlaps=self._overlaps,
+            image_rank=images.image_ids,
+            category_rank=images.category_ids - 1,
+            ignored=self._ignored(sides.truth),
+            crowd=sides.truth.crowd,
+        )
         return Result(
             protocol=self.name,
             values=arrays.values(),
             per_class=arrays.per_class(images, names, sides),
-            per_sample=partial(self._per_sample, _keys(ordered), sides, len(names)),
+            per_sample=partial(case.per_sample, keys),
             curves={"precision": arrays.curves(images, names)},
             facts={
                 "truths": len(sides.truth),
@@ -117,33 +126,28 @@ class _Coco(Protocol):
                 "evaluator": f"hotcoco {run.hotcoco().__version__}",
             },
             findings=joined_findings(s.findings for s in ordered),
+            recount=Recount(keys.combine_chunks(), partial(self._recounted, case)),
         )
 
-    def _per_sample(self, keys: pa.ChunkedArray, sides: Sides, categories: int) -> pa.Table:
-        ignored = sides.truth.crowd
-        if self.compared == "keypoints":
-            ignored = ignored | ~(sides.truth.keypoints[..., 2] > 0).any(axis=1)
-        counts = matching.hits(
-            sides,
-            ignored,
-            self._overlaps(sides),
-            samples=len(keys),
-            categories=max(categories, 1),
+    def _recounted(self, case: Case, weights: npt.NDArray[np.int64]) -> dict[str, float | None]:
+        curves = case.curves(weights)
+        precision, recall = [c.precision for c in curves], [c.recall for c in curves]
+        return run.summary(self._settings(), case.rules.thresholds, precision, recall)
+
+    def _rules(self, arrays: run.Accumulated) -> Rules:
+        return Rules(
+            compared=self.compared,
+            thresholds=arrays.thresholds,
+            recalls=arrays.recalls,
+            areas=arrays.settings.areas,
+            limits=self.max_detections,
             limit=self.max_detections[-1],
-            iou=self.sample_iou,
+            sample_iou=self.sample_iou,
             least_score=self.least_score,
         )
-        all_ = 2 * counts.tp + counts.fp + counts.fn
-        return pa.table(
-            {
-                "key": keys,
-                "tp": counts.tp,
-                "fp": counts.fp,
-                "fn": counts.fn,
-                "f1": pa.array(2 * counts.tp / np.maximum(all_, 1), mask=all_ == 0),
-                "iou": pa.array(counts.iou / np.maximum(counts.tp, 1), mask=counts.tp == 0),
-            }
-        )
+
+    def _ignored(self, truth: Side) -> npt.NDArray[np.bool_]:
+        return truth.crowd
 
     def _overlaps(self, sides: Sides) -> overlaps.Overlaps:
         return overlaps.BoxOverlaps(sides)
@@ -224,6 +228,9 @@ class CocoKeypoints(_Coco):
     def _settings(self) -> run.Settings:
         own = None if self.sigmas == SIGMAS else self.sigmas
         return replace(super()._settings(), sigmas=own)
+
+    def _ignored(self, truth: Side) -> npt.NDArray[np.bool_]:
+        return truth.crowd | ~(truth.keypoints[..., 2] > 0).any(axis=1)
 
     def _overlaps(self, sides: Sides) -> overlaps.Overlaps:
         return overlaps.KeypointOverlaps(sides, np.asarray(self.sigmas))

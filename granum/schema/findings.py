@@ -122,6 +122,7 @@ CODES: dict[str, Code] = {
     "missing-key": Code("error", "a record lacks a key that it must have"),
     "missing-labels": Code("warning", "a listed image has no label file", KEPT, KEPT),
     "missing-mask": Code("warning", "a defect has no mask", KEPT, KEPT),
+    "missing-order": Code("error", "a row whose sample has no place in a sequence"),
     "missing-score": Code("error", "a prediction has no score"),
     "missing-size": Code(
         "warning",
@@ -130,6 +131,7 @@ CODES: dict[str, Code] = {
         "reads them from the media, where at hand",
     ),
     "missing-split": Code("warning", "a split names a folder or list that is absent", KEPT, KEPT),
+    "missing-track": Code("error", "a box that belongs to no track"),
     "missing-video": Code("warning", "a listed video has no file", KEPT, KEPT),
     "nan-box": Code(
         "error",
@@ -152,6 +154,9 @@ CODES: dict[str, Code] = {
     "odd-polygon": Code(
         "error", "a polygon has an odd number of coordinates", fix="drops the last coordinate"
     ),
+    "one-frame-tube": Code(
+        "warning", "a tube of one frame, which the official overlap makes 0 or 0 / 0", KEPT, KEPT
+    ),
     "orphan-box": Code("error", "a box of which there is no segment"),
     "orphan-category": Code(
         "error",
@@ -166,6 +171,9 @@ CODES: dict[str, Code] = {
         "leaves them to the first one",
         "leaves them to the first one",
     ),
+    "repeated-track": Code(
+        "error", "a track is twice in a frame that is compared", "compares the first only"
+    ),
     "rle-not-canonical": Code(
         "warning", "an RLE that does not re-encode to itself", KEPT, "writes it canonically"
     ),
@@ -179,6 +187,7 @@ CODES: dict[str, Code] = {
         "error", "a media file has another size than stated", KEPT, "takes the size of the file"
     ),
     "string-id": Code("warning", "an id is a string where tools expect an integer", KEPT, KEPT),
+    "track-gap": Code("warning", "a tube lacks frames between its first and its last", KEPT, KEPT),
     "truncated-json": Code(
         "error",
         "the JSON ends before it is complete",

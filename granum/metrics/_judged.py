@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -56,6 +57,11 @@ class Judged:
     @property
     def thresholds(self) -> int:
         return self.hit.shape[1]
+
+    @cached_property
+    def ranked(self) -> Ints:
+        """Rows by class, highest score first: sorted once for all choices of samples."""
+        return np.lexsort((-self.score, self.category))
 
     def truths(self, categories: int, weights: Ints | None = None) -> Ints:
         """How many truths of each class there are, shape (categories,)."""
@@ -217,8 +223,7 @@ def _runs(judged: Judged, wanted: Flags, weights: Ints | None) -> list[tuple[int
     use = wanted[judged.category]
     if weights is not None:
         use &= weights[judged.unit] > 0
-    rows = np.flatnonzero(use)
-    rows = rows[np.lexsort((-judged.score[rows], judged.category[rows]))]
+    rows = judged.ranked[use[judged.ranked]]
     category = judged.category[rows]
     starts = np.flatnonzero(np.diff(category, prepend=-1))
     ends = np.append(starts[1:], len(rows))[: len(starts)]

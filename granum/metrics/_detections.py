@@ -106,7 +106,9 @@ def boxed(batch: Batch, who: str, found: Findings) -> tuple[Objects, Floats]:
     """Objects with their boxes, xywh, shape (n, 4): as stated, else around what is drawn; rows
     without one that is finite are findings. Arguments as ``objects_of``."""
     table = batch.annotations
-    box = geometry.aabb(table.select([n for n in _DRAWN if n in table.column_names]))
+    drawn = table.select([n for n in _DRAWN if n in table.column_names])
+    with np.errstate(invalid="ignore", over="ignore"):  # boxes that are not finite
+        box = geometry.aabb(drawn)
     finite = np.asarray(np.isfinite(box).all(axis=1))
     left_out(found, "missing-geometry", batch, ~finite, who, "without a box that is finite")
     batch, box = kept(batch, finite), box[finite]

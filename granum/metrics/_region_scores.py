@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -114,9 +114,13 @@ class RegionScores:
             raise UsageError(f"the image {min(both)!r} was counted twice")
         self._images |= other._images
 
+    def keys(self) -> list[str]:
+        """Of the images, in the order in which they are summed up."""
+        return sorted(self._images)
+
     def _stacked(self, digits: int | None) -> dict[str, Floats]:
         """Per figure, shape (images, T) or (images,), in the order of the keys."""
-        ordered = [self._images[k] for k in sorted(self._images)]
+        ordered = [self._images[k] for k in self.keys()]
         names = ("covered", "rand", "information", "reverse", "best", "area", "pixels")
         out = {n: np.array([getattr(f, n) for f in ordered], np.float64) for n in names}
         return out if digits is None else {n: _rounded(v, digits) for n, v in out.items()}
@@ -128,39 +132,53 @@ class RegionScores:
             digits: significant digits that the figures of an image are rounded to before they are
                 summed up (the authors' code: 6).
         """
-        if not self._images:
-            return dict.fromkeys(_SUMMARY)
-        all_ = self._stacked(digits)
-        curve = self._curve(all_)
+        return self.summaries(digits)(np.ones(len(self), np.int64))
+
+    def summaries(self, digits: int | None = None) -> Callable[[Ints], dict[str, float | None]]:
+        """Gives the numbers again, of weights of shape (images,): how often each image counts."""
+        figures = self._stacked(digits) if self._images else {}
+
+        def summary(weights: Ints) -> dict[str, float | None]:
+            used = np.flatnonzero(weights)
+            if not len(used):
+                return dict.fromkeys(_SUMMARY)
+            often = weights[used]
+            return self._summary({n: v[used] for n, v in figures.items()}, often)
+
+        return summary
+
+    def _summary(self, all_: dict[str, Floats], often: Ints) -> dict[str, float | None]:
+        n, curve = int(often.sum()), self._curve(all_, often)
         cover, rand, information = (curve[n] for n in ("covering", "pri", "vi"))
         at = int(cover.argmax()), int(rand.argmax()), int(information.argmin())
-        total = all_["area"].sum()
+        total = (all_["area"] * often).sum()
         numbers = (
             cover[at[0]],
             self.thresholds[at[0]],
-            all_["covered"].max(axis=1).sum() / total,
-            all_["best"].sum() / total,
+            (all_["covered"].max(axis=1) * often).sum() / total,
+            (all_["best"] * often).sum() / total,
             rand[at[1]],
             self.thresholds[at[1]],
-            all_["rand"].max(axis=1).mean(),
+            (all_["rand"].max(axis=1) * often).sum() / n,
             information[at[2]],
             self.thresholds[at[2]],
-            all_["information"].min(axis=1).mean(),
+            (all_["information"].min(axis=1) * often).sum() / n,
         )
         return {name: float(v) for name, v in zip(_SUMMARY, numbers, strict=True)}
 
-    def _curve(self, figures: dict[str, Floats]) -> dict[str, Floats]:
+    def _curve(self, figures: dict[str, Floats], often: Ints) -> dict[str, Floats]:
+        n, each = int(often.sum()), often[:, None]
         return {
-            "covering": figures["covered"].sum(axis=0) / figures["area"].sum(),
-            "pri": figures["rand"].mean(axis=0),
-            "vi": figures["information"].mean(axis=0),
+            "covering": (figures["covered"] * each).sum(axis=0) / (figures["area"] * often).sum(),
+            "pri": (figures["rand"] * each).sum(axis=0) / n,
+            "vi": (figures["information"] * each).sum(axis=0) / n,
         }
 
     def curve(self, digits: int | None = None) -> pa.Table:
         """``threshold``, ``covering``, ``pri``, ``vi``: of all images at each threshold."""
         if not self._images:
             return pa.table({n: pa.array([], pa.float64()) for n in ("threshold", *_CURVE)})
-        found = self._curve(self._stacked(digits))
+        found = self._curve(self._stacked(digits), np.ones(len(self), np.int64))
         return pa.table({"threshold": pa.array(self.thresholds), **found})
 
     def images(self, digits: int | None = None) -> pa.Table:
@@ -170,7 +188,7 @@ class RegionScores:
         for ``covering``.
         """
         figures = self._stacked(digits)
-        keys = sorted(self._images)
+        keys = self.keys()
         if not keys:
             return pa.table({"key": pa.array([], pa.string())})
         cover = figures["covered"] / figures["area"][:, None]

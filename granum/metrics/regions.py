@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from granum.errors import FormatError, MissingExtraError, UsageError
 from granum.metrics._drawn import (
@@ -31,7 +32,7 @@ from granum.metrics._region_counts import information_of, joint_histogram, overl
 from granum.metrics._region_scores import RegionScores
 from granum.metrics._region_trees import tree_cuts
 from granum.metrics._usable import rows_left_out
-from granum.metrics.base import Context, Protocol, Result, joined_findings, protocols
+from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
 from granum.schema.findings import Findings
 from granum.store.parts import Batch
 
@@ -138,9 +139,10 @@ class Regions(Protocol):
         for state in states:
             scores.merge(state.scores)
         digits = 6 if self.mode == "official" else None
+        again = scores.summaries(digits)
         return Result(
             protocol=self.name,
-            values=scores.summary(digits),
+            values=again(np.ones(len(scores), np.int64)),
             per_sample=scores.images(digits),
             curves={"thresholds": scores.curve(digits)},
             facts={
@@ -149,6 +151,7 @@ class Regions(Protocol):
                 "samples_scored": len(scores),
             },
             findings=joined_findings((s.findings for s in states), by_place=True),
+            recount=Recount(pa.array(scores.keys(), pa.string()), again),
         )
 
 

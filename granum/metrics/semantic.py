@@ -20,7 +20,7 @@ import pyarrow as pa
 from granum.errors import FormatError, UnknownNameError, UsageError
 from granum.metrics._class_maps import UNLABELLED, ClassMap, Lookup, class_map
 from granum.metrics._drawn import DrawnSample, add_fault, drawn_samples
-from granum.metrics.base import Context, Protocol, Result, joined_findings, protocols
+from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
 from granum.schema import tables
 from granum.schema.findings import Findings
 from granum.schema.tables import column
@@ -38,6 +38,23 @@ class _Cells:
 
     index: Ints
     pixels: Ints
+
+
+class _Counted:
+    """The cells of all samples, so that they can be added up as often as asked."""
+
+    def __init__(self, samples: Sequence[_Cells], classes: int) -> None:
+        none = np.empty(0, np.int64)
+        self.classes = classes
+        self.sample = np.repeat(np.arange(len(samples)), [len(c.index) for c in samples])
+        self.index = np.concatenate([none, *(c.index for c in samples)])
+        self.pixels = np.concatenate([none, *(c.pixels for c in samples)])
+
+    def matrix(self, weights: Ints) -> Ints:
+        """The confusion matrix of the samples, each as often as its weight says."""
+        flat = np.zeros(self.classes * (self.classes + 1), np.int64)
+        np.add.at(flat, self.index, self.pixels * weights[self.sample])
+        return flat.reshape(self.classes, self.classes + 1)
 
 
 @dataclass
@@ -97,10 +114,8 @@ class Semantic(Protocol):
     def result(self, states: Sequence[Any], context: Context) -> Result:
         classes = context.categories.num_rows
         samples = dict(sorted((k, c) for state in states for k, c in state.samples.items()))
-        flat = np.zeros(classes * (classes + 1), np.int64)
-        for cells in samples.values():
-            flat[cells.index] += cells.pixels
-        matrix = flat.reshape(classes, classes + 1)
+        counted = _Counted(list(samples.values()), classes)
+        matrix = counted.matrix(np.ones(len(samples), np.int64))
         scores = class_scores(matrix)
         findings = joined_findings((s.findings for s in states), by_place=True)
         if not matrix.any():
@@ -118,6 +133,10 @@ class Semantic(Protocol):
                 "pixels": int(matrix.sum()),
             },
             findings=findings,
+            recount=Recount(
+                pa.array(list(samples), pa.string()),
+                lambda weights: class_scores(counted.matrix(weights)).summary(),
+            ),
         )
 
 

@@ -407,6 +407,27 @@ def test_parts_in_any_order_give_the_same_bits() -> None:
     assert results[0].per_sample["key"].to_pylist() == [f"{i:03d}" for i in range(9)]
 
 
+@pytest.mark.parametrize("mode", ["official", "corrected"])
+def test_counting_again_equals_evaluating_again(mode: str) -> None:
+    rng = np.random.default_rng(1)
+    pairs = [(rng.integers(1, 5, (6, 7)), rng.integers(0, 7, (6, 7))) for _ in range(9)]
+
+    def made(often: Any) -> Any:
+        chosen = [pairs[i] for i in np.repeat(np.arange(9), often)]
+        data = dataset([[whole(t)] for t, _ in chosen], [[whole(g)] for _, g in chosen])
+        parameters = {"thresholds": 3, "mode": mode}
+        return evaluate(data, data.layer("predicted"), "regions", parameters=parameters)
+
+    found = made(np.ones(9, np.int64))
+    assert found.recount.keys.to_pylist() == [f"{i:03d}" for i in range(9)]
+    assert dict(found.recount.values(np.ones(9, np.int64))) == dict(found.values)
+    some = np.array([1, 0, 1, 1, 0, 0, 1, 0, 1])
+    assert dict(found.recount.values(some)) == dict(made(some).values)
+    often = np.array([3, 0, 1, 1, 0, 0, 2, 0, 2])
+    assert dict(found.recount.values(often)) == pytest.approx(dict(made(often).values), abs=1e-12)
+    assert set(found.recount.values(np.zeros(9, np.int64)).values()) == {None}
+
+
 @pytest.mark.parametrize("wrong", [{"thresholds": 0}, {"mode": "bsds"}])
 def test_parameters_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):

@@ -285,6 +285,25 @@ def test_parts_in_any_order_give_the_same_bits() -> None:
     assert results[0].per_sample is not None and results[0].per_sample.num_rows == 9
 
 
+def test_counting_again_equals_evaluating_again() -> None:
+    rng = np.random.default_rng(1)
+    ids = np.array([7, 3, 300, 9, 0])
+    pairs = [(ids[rng.integers(0, 5, (6, 7))], ids[rng.integers(0, 5, (6, 7))]) for _ in range(9)]
+
+    def made(often: Any) -> Result:
+        chosen = [pairs[i] for i in np.repeat(np.arange(9), often)]
+        truth, guess = ([[whole(pair[k])] for pair in chosen] for k in (0, 1))
+        data = dataset(truth, guess, CATEGORIES)
+        return evaluate(data, data.layer("predicted"), "semantic")
+
+    found = made(np.ones(9, np.int64))
+    assert found.recount is not None and found.recount.keys.to_pylist()[1] == "001"
+    assert dict(found.recount.values(np.ones(9, np.int64))) == dict(found.values)
+    for often in (np.array([1, 0, 1, 1, 0, 0, 1, 0, 1]), np.array([3, 0, 1, 1, 0, 0, 2, 0, 2])):
+        assert dict(found.recount.values(often)) == dict(made(often).values)
+    assert set(found.recount.values(np.zeros(9, np.int64)).values()) == {None}
+
+
 def test_real_label_maps_shifted_by_nine_pixels() -> None:
     from PIL import Image
 

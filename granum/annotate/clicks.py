@@ -8,7 +8,7 @@ continuous pixels; a click on a pixel is its centre.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ __all__ = [
     "clicks_needed",
     "deepest",
     "distances",
+    "interact",
     "iou",
     "next_click",
     "oracle",
@@ -120,15 +121,16 @@ def next_click(
     return Click(x, y, positive)
 
 
-def simulate(
+def interact(
     predict: Predict,
     truth: Mask,
     max_clicks: int = 20,
     target_iou: float = 0.9,
     *,
     ignore: Mask | None = None,
-) -> list[float]:
-    """IoU after each click, until the target is met or the clicks are used up.
+) -> Iterator[tuple[Click, Mask, float]]:
+    """The clicks of the annotator, each with the mask after it and the IoU of that mask, until the
+    target is met or the clicks are used up.
 
     Args:
         predict: gives a mask for clicks.
@@ -139,17 +141,29 @@ def simulate(
     """
     predicted = np.zeros(truth.shape, bool)
     clicks: list[Click] = []
-    found: list[float] = []
     for _ in range(max_clicks):
         try:
             clicks.append(next_click(truth, predicted, clicks, ignore))
         except UsageError:
-            break
+            return
         predicted = predict(clicks)
-        found.append(iou(predicted, truth, ignore))
-        if found[-1] >= target_iou:
-            break
-    return found
+        value = iou(predicted, truth, ignore)
+        yield clicks[-1], predicted, value
+        if value >= target_iou:
+            return
+
+
+def simulate(
+    predict: Predict,
+    truth: Mask,
+    max_clicks: int = 20,
+    target_iou: float = 0.9,
+    *,
+    ignore: Mask | None = None,
+) -> list[float]:
+    """IoU after each click; arguments as of ``interact``."""
+    found = interact(predict, truth, max_clicks, target_iou, ignore=ignore)
+    return [value for _, _, value in found]
 
 
 def clicks_needed(ious: Sequence[float], target: float, max_clicks: int = 20) -> int:

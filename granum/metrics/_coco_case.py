@@ -157,12 +157,13 @@ class Case:
     def _rankings(self) -> list[Ranking]:
         if "rankings" not in self._kept:
             self._kept["rankings"] = [
-                Ranking(*self._judged(name), *self._axes()) for name in self.rules.areas
+                self._ranking(*self._judged(name)) for name in self.rules.areas
             ]
         return self._kept["rankings"]
 
-    def _axes(self) -> tuple[int, Floats, Sequence[int]]:
-        return len(self.rules.thresholds), self.rules.recalls, self.rules.limits
+    def _ranking(self, truths: Truths, found: Found) -> Ranking:
+        rules = self.rules
+        return Ranking(truths, found, len(rules.thresholds), rules.recalls, rules.limits)
 
     def _judged(self, area: str) -> tuple[Truths, Found]:
         """What is to be found in a range of areas, and what became of the predictions."""
@@ -218,7 +219,7 @@ class Case:
             rows = order[start:end]
             hit = np.flatnonzero((place >= start) & (place < end))
             within = (mine >= low) & (mine <= high)
-            block = Ranking(
+            block = self._ranking(
                 Truths(mine[within], truths.unit[within]),
                 Found(
                     category=theirs[rows],
@@ -229,7 +230,6 @@ class Case:
                     real=found.real[hit],
                     rank=found.rank[rows],
                 ),
-                *self._axes(),
             )
             curves = block.curves()
             unit = curves.categories // classes

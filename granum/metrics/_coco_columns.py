@@ -35,6 +35,7 @@ class Side:
         box: xywh in pixels, shape (n, 4); zeros where only masks are compared.
         area: of the truth, in pixels; zeros for predictions, whose geometry tells it.
         crowd: regions in which predictions are neither right nor wrong.
+        ignore: of the truth, marked so.
         score: of predictions; zeros for the truth.
         outline: of the masks, for ``segm``.
         keypoints: x, y, visibility, shape (n, points, 3), for ``keypoints``.
@@ -45,6 +46,7 @@ class Side:
     box: Floats
     area: Floats
     crowd: npt.NDArray[np.bool_]
+    ignore: npt.NDArray[np.bool_]
     score: Floats
     outline: Outline | None = None
     keypoints: Floats = field(default_factory=lambda: np.zeros((0, 0, 3)))
@@ -64,7 +66,8 @@ class Side:
         if not sides:
             none = np.zeros(0)
             rows = none.astype(np.int64)
-            return Side(rows, rows, np.zeros((0, 4)), none, none.astype(bool), none)
+            no = none.astype(bool)
+            return Side(rows, rows, np.zeros((0, 4)), none, no, no, none)
         values: dict[str, Any] = {}
         for name in (f.name for f in fields(Side)):
             pieces = [getattr(s, name) for s in sides]
@@ -126,12 +129,14 @@ def side_of(
     other = compared == "keypoints" and truth
     code = "not-compared" if other else "missing-geometry"
     left_out(found, code, batch, ~keep, who, f"without {_WANTED[compared]}")
+    no = np.zeros(n, bool)
     side = Side(
         sample=np.asarray(column(table, "sample"), np.int64),
         category=np.asarray(column(table, "category"), np.int64),
         box=box,
         area=area,
-        crowd=np.asarray(column(table, "crowd").fill_null(False)) if truth else np.zeros(n, bool),
+        crowd=np.asarray(column(table, "crowd").fill_null(False)) if truth else no,
+        ignore=np.asarray(column(table, "ignore").fill_null(False)) if truth else no,
         score=np.zeros(n) if truth else np.asarray(column(table, "score"), np.float64),
         outline=outline,
         keypoints=keypoints,

@@ -16,15 +16,14 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from granum.metrics import _coco_overlaps as overlaps
 from granum.metrics import _coco_run as run
 from granum.metrics._coco_case import Case, Rules
 from granum.metrics._coco_columns import Compared, Side, side_of
+from granum.metrics._coco_parts import State, images_of, keys_of, placed
 from granum.metrics._coco_sides import Sides
 from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
-from granum.schema import tables
 from granum.schema.findings import Findings
 from granum.schema.tables import column
 from granum.store.parts import Batch
@@ -37,19 +36,6 @@ SIGMAS = tuple(
     + (*(1.07,) * 2, *(0.87,) * 2, *(0.89,) * 2)
 )
 """Of the 17 keypoints of a person: how far annotators differ, relative to the object's size."""
-
-
-@dataclass(frozen=True)
-class _State:
-    """What a part contributes: its columns."""
-
-    start: int
-    keys: pa.Array
-    source_ids: pa.Array
-    sizes: npt.NDArray[np.int64]
-    truth: Side
-    predictions: Side
-    findings: Findings
 
 
 @dataclass(frozen=True)
@@ -81,14 +67,14 @@ class _Coco(Protocol):
     def _settings(self) -> run.Settings:
         return run.Settings(self.compared, self.max_detections, self.iou_thresholds, None)
 
-    def state(self, truth: Batch, predictions: Batch, context: Context) -> _State:
+    def state(self, truth: Batch, predictions: Batch, context: Context) -> State:
         run.hotcoco()
         found = Findings(on_error="skip")
         side = partial(side_of, compared=self.compared, points=self._points(), found=found)
         true = side(truth, truth=True, root=context.map_root)
         predicted = side(predictions, truth=False, root=context.prediction_map_root)
         sizes = [column(truth.samples, n).fill_null(0) for n in ("width", "height")]
-        return _State(
+        return State(
             start=truth.start,
             keys=truth.samples["key"].combine_chunks(),
             source_ids=column(truth.samples, "source_id").combine_chunks(),
@@ -98,12 +84,12 @@ class _Coco(Protocol):
             findings=found,
         )
 
-    def result(self, states: Sequence[_State], context: Context) -> Result:
-        ordered = _placed(states)
+    def result(self, states: Sequence[State], context: Context) -> Result:
+        ordered = placed(states)
         sides = Sides(Side.joined([s.truth for s in ordered]), [s.predictions for s in ordered])
-        images = _images(ordered, context)
+        images = images_of(ordered, context)
         arrays = run.accumulated(sides, images, self._settings())
-        names, keys = context.categories["name"].to_pylist(), _keys(ordered)
+        names, keys = context.categories["name"].to_pylist(), keys_of(ordered)
         case = Case(
             rules=self._rules(arrays),
             sides=sides,
@@ -151,39 +137,6 @@ class _Coco(Protocol):
 
     def _overlaps(self, sides: Sides) -> overlaps.Overlaps:
         return overlaps.BoxOverlaps(sides)
-
-
-def _placed(states: Sequence[_State]) -> list[_State]:
-    """States in order, with samples counted through; those of several accumulators may all begin
-    at the same row."""
-    ordered, start = [], 0
-    for state in sorted(states, key=lambda s: (s.start, s.keys[0].as_py() if len(s.keys) else "")):
-        if shift := start - state.start:
-            state = replace(
-                state,
-                start=start,
-                truth=replace(state.truth, sample=state.truth.sample + shift),
-                predictions=replace(state.predictions, sample=state.predictions.sample + shift),
-            )
-        ordered.append(state)
-        start += len(state.keys)
-    return ordered
-
-
-def _keys(states: Sequence[_State]) -> pa.ChunkedArray:
-    return pa.chunked_array([s.keys for s in states], pa.string())
-
-
-def _images(states: Sequence[_State], context: Context) -> run.Images:
-    source_ids = pa.chunked_array([s.source_ids for s in states], pa.string())
-    sizes = np.concatenate([np.empty((0, 2), np.int64), *(s.sizes for s in states)])
-    category_ids = column(context.categories, "source_id", tables.CATEGORIES)
-    return run.Images(
-        image_ids=run.official_order(source_ids),
-        category_ids=run.official_order(category_ids),
-        width=sizes[:, 0],
-        height=sizes[:, 1],
-    )
 
 
 @protocols("coco-bbox")

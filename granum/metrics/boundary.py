@@ -29,18 +29,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from granum.errors import UsageError
+from granum.metrics import _coco_run as run
 from granum.metrics._boundary_masks import boundary, boundary_iou
-from granum.metrics._boundary_pairs import Found, Truths, found_truths, objects_of
+from granum.metrics._boundary_overlaps import BoundaryOverlaps, KnownOverlaps
+from granum.metrics._coco_case import Case, Rules
 from granum.metrics._coco_columns import Side
-from granum.metrics._coco_run import Images, Settings, official_order
+from granum.metrics._coco_matching import candidates
+from granum.metrics._coco_parts import State, images_of, keys_of, placed
+from granum.metrics._coco_ranking import Curves
 from granum.metrics._coco_sides import Sides
 from granum.metrics._panoptic_segments import Matches, Segments, matched
-from granum.metrics._ranged_precision import RankedHits
-from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
+from granum.metrics.base import Context, Recount, Result, joined_findings, protocols
+from granum.metrics.coco import CocoSegm
 from granum.metrics.panoptic import PanopticQuality
-from granum.schema import tables
-from granum.schema.findings import Findings
-from granum.schema.tables import column
 from granum.store.parts import Batch
 
 __all__ = ["BoundaryIou", "BoundaryPQ", "boundary", "boundary_iou"]
@@ -48,155 +49,151 @@ __all__ = ["BoundaryIou", "BoundaryPQ", "boundary", "boundary_iou"]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+_RECALLS = np.linspace(0.0, 1.0, 101)
+
 
 @dataclass(frozen=True)
-class _State:
-    """Of a part: its samples, its predictions after matching, and what there was to find."""
+class _State(State):
+    """A part, with the pairs that overlap enough: rows of predictions and of truth, and IoU."""
 
-    keys: pa.Array
-    source_ids: pa.Array
-    compared: tuple[int, int]
-    found: Found
-    truths: Truths
-    findings: Findings
+    found: Ints
+    true: Ints
+    value: Floats
 
 
 @protocols("boundary-iou")
 @dataclass(frozen=True)
-class BoundaryIou(Protocol):
+class BoundaryIou(CocoSegm):
     """Average precision and recall of masks by the lower one of mask IoU and boundary IoU.
 
     Attributes:
-        max_detections: limits per image and category; AP is at the last one.
-        iou_thresholds: instead of 0.50, 0.55 … 0.95; counts per sample are at the lowest.
         dilation_ratio: thickness of boundaries, as a share of the image's diagonal.
-        least_score: predictions below are not counted per sample (AP counts all).
     """
 
     name: ClassVar[str] = "boundary-iou"
     reference: ClassVar[str] = "boundary-iou-api 37d2558"
-    needs: ClassVar[tuple[str, ...]] = ("category", "score")
-    kinds: ClassVar[tuple[str, ...] | None] = ("object",)
-    truth_kinds: ClassVar[tuple[str, ...] | None] = ("object",)
 
-    max_detections: tuple[int, ...] = (1, 10, 100)
-    iou_thresholds: tuple[float, ...] | None = None
     dilation_ratio: float = 0.02
-    least_score: float = 0.0
 
     def __post_init__(self) -> None:
-        limits = self.max_detections
+        limits, ious = self.max_detections, self._thresholds()
         if not limits or list(limits) != sorted(limits) or limits[0] < 1:
             raise UsageError(f"max_detections is {limits}; it must be positive, in rising order")
-        if not (len(self._thresholds()) and all(0 < t <= 1 for t in self._thresholds())):
+        if not len(ious) or not all(0 < t <= 1 for t in (*ious.tolist(), self.sample_iou)):
+            given = self.iou_thresholds, self.sample_iou
             raise UsageError(
-                f"iou_thresholds is {self.iou_thresholds}; each must be above 0 and at most 1"
+                f"iou_thresholds is {given[0]} and sample_iou {given[1]}; "
+                "they must be above 0 and at most 1"
             )
         _check_ratio(self.dilation_ratio)
 
     def _thresholds(self) -> Floats:
-        if self.iou_thresholds is None:
-            return np.linspace(0.5, 0.95, 10)
-        return np.asarray(self.iou_thresholds, np.float64)
+        given = self.iou_thresholds
+        return _THRESHOLDS if given is None else np.asarray(given, np.float64)
 
     def state(self, truth: Batch, predictions: Batch, context: Context) -> _State:
-        found = Findings(on_error="skip")
-        true = objects_of(truth, truth=True, root=context.map_root, found=found)
-        predicted = objects_of(
-            predictions, truth=False, root=context.prediction_map_root, found=found
-        )
-        hits, truths = found_truths(
-            true, predicted, self._thresholds(), self.max_detections[-1], self.dilation_ratio
+        part = super().state(truth, predictions, context)
+        given = candidates(
+            part.truth,
+            part.predictions,
+            BoundaryOverlaps(Sides(part.truth, [part.predictions]), self.dilation_ratio),
+            categories=max(context.categories.num_rows, 1),
+            limit=self.max_detections[-1],
+            least=min(float(self._thresholds().min()), self.sample_iou),
         )
         return _State(
-            keys=truth.samples["key"].combine_chunks(),
-            source_ids=column(truth.samples, "source_id").combine_chunks(),
-            compared=(len(true.masks), len(predicted.masks)),
-            found=hits,
-            truths=truths,
-            findings=found,
+            **vars(part), found=given.rows[given.found], true=given.true, value=given.value
         )
 
-    def result(self, states: Sequence[_State], context: Context) -> Result:
-        keys, images, ranked = self._joined(states, context)
-        arrays = ranked.accumulated()
-        names = context.categories["name"].to_pylist()
-        compared = np.array([(0, 0), *(s.compared for s in states)]).sum(axis=0).tolist()
+    def result(self, states: Sequence[_State], context: Context) -> Result:  # type: ignore[override]
+        ordered = placed(states)
+        keys, names = keys_of(ordered).combine_chunks(), context.categories["name"].to_pylist()
+        order = pc.array_sort_indices(keys)  # so that no order of parts changes anything
+        images = images_of(ordered, context)
+        ids = pa.chunked_array([s.source_ids for s in ordered], pa.string()).take(order)
+        images = replace(images, image_ids=run.official_order(ids))
+        sides = _by_key(ordered, np.argsort(np.asarray(order, np.int64)))
+        case = Case(
+            rules=self._rule(),
+            sides=sides,
+            overlaps=partial(KnownOverlaps.of, _pairs(ordered)),
+            image_rank=images.image_ids,
+            category_rank=images.category_ids - 1,
+            ignored=self._ignored(sides.truth),
+            crowd=sides.truth.crowd,
+        )
+        curves = case.curves()
+        arrays = self._arrays(curves[0], len(names))
+        counted = replace(sides, truth=replace(sides.truth, crowd=self._ignored(sides.truth)))
         return Result(
             protocol=self.name,
-            values=arrays.values(),
-            per_class=arrays.per_class(images, names, _sides(ranked, images)),
-            per_sample=partial(self._per_sample, keys, ranked),
-            curves={"precision": arrays.curves(images, names)},
-            facts=dict(zip(("truths", "predictions"), compared, strict=True)),
-            findings=joined_findings((s.findings for s in states), by_place=True),
-            recount=Recount(keys, ranked.values),
+            values=self._summary(curves),
+            per_class=arrays.per_class(images, names, counted),
+            per_sample=partial(case.per_sample, pa.chunked_array([keys.take(order)])),
+            curves={"precision": arrays.curves(images, names).drop_columns(["score"])},
+            facts={"truths": len(sides.truth), "predictions": len(sides.predictions)},
+            findings=joined_findings((s.findings for s in ordered), by_place=True),
+            recount=Recount(keys.take(order), partial(self._again, case)),
         )
 
-    def _joined(
-        self, states: Sequence[_State], context: Context
-    ) -> tuple[pa.Array, Images, RankedHits]:
-        """All parts in the order of keys: so the order of parts changes nothing."""
-        keys, source_ids = (
-            pa.chunked_array([getattr(s, n) for s in states], pa.string()).combine_chunks()
-            for n in ("keys", "source_ids")
-        )
-        order = pc.array_sort_indices(keys)
-        unit = np.argsort(np.asarray(order, np.int64))
-        category = column(context.categories, "source_id", tables.CATEGORIES)
-        none = np.empty(0, np.int64)
-        images = Images(
-            official_order(source_ids.take(order)), official_order(category), none, none
-        )
-        place = images.category_ids - 1
-        first = np.cumsum([0, *(len(s.keys) for s in states)]).tolist()
-        found: list[Found] = []
-        truths: list[Truths] = []
-        for start, state in zip(first, states, strict=False):
-            f, t = state.found, state.truths
-            found.append(replace(f, unit=unit[start + f.unit], category=place[f.category]))
-            truths.append(replace(t, unit=unit[start + t.unit], category=place[t.category]))
-        settings = Settings("segm", self.max_detections, self.iou_thresholds, None)
-        ranked = RankedHits(
-            found=Found.joined(found, len(self._thresholds())),
-            truths=Truths.joined(truths),
-            image=images.image_ids,
-            categories=len(place),
-            settings=settings,
+    def _rule(self) -> Rules:
+        return Rules(
+            compared=self.compared,
             thresholds=self._thresholds(),
-        )
-        return keys.take(order), images, ranked
-
-    def _per_sample(self, keys: pa.Array, ranked: RankedHits) -> pa.Table:
-        """What is right, wrong and missed at the lowest threshold, of areas of any size."""
-        found, truths, lowest = ranked.found, ranked.truths, int(ranked.thresholds.argmin())
-        used = found.counted[:, 0, lowest] & (found.score >= self.least_score)
-        right = used & found.hit[:, 0, lowest]
-        there = np.bincount(truths.unit[truths.counted[:, 0]], minlength=len(keys))
-        tp, fp = (np.bincount(found.unit[f], minlength=len(keys)) for f in (right, used & ~right))
-        iou = np.bincount(found.unit[right], found.iou[right], minlength=len(keys))
-        all_ = tp + fp + there
-        return pa.table(
-            {
-                "key": keys,
-                "tp": tp,
-                "fp": fp,
-                "fn": there - tp,
-                "f1": pa.array(2 * tp / np.maximum(all_, 1), mask=all_ == 0),
-                "iou": pa.array(iou / np.maximum(tp, 1), mask=tp == 0),
-            }
+            recalls=_RECALLS,
+            areas=self._settings().areas,
+            limits=self.max_detections,
+            limit=self.max_detections[-1],
+            sample_iou=self.sample_iou,
+            least_score=self.least_score,
         )
 
+    def _ignored(self, truth: Side) -> npt.NDArray[np.bool_]:
+        return truth.crowd | truth.ignore
 
-def _sides(ranked: RankedHits, images: Images) -> Sides:
-    """What the table of classes counts, by rows of the table of categories."""
-    found, truths = ranked.found, ranked.truths
-    none, row = np.empty(0), np.argsort(images.category_ids)
-    true, predicted = (
-        Side(rows.unit, row[rows.category], np.empty((0, 4)), none, crowd, none)
-        for rows, crowd in ((truths, ~truths.counted[:, 0]), (found, none.astype(bool)))
-    )
-    return Sides(true, [predicted])
+    def _again(self, case: Case, weights: Ints) -> dict[str, float | None]:
+        return self._summary(case.curves(weights))
+
+    def _summary(self, curves: Sequence[Curves]) -> dict[str, float | None]:
+        precision, recall = [c.precision for c in curves], [c.recall for c in curves]
+        return run.summary(self._settings(), self._thresholds(), precision, recall)
+
+    def _arrays(self, curves: Curves, categories: int) -> run.Accumulated:
+        """Of areas of any size in the official form, -1 where undefined; without scores."""
+        thresholds = self._thresholds()
+        precision = np.full((len(thresholds), len(_RECALLS), categories), -1.0)
+        precision[..., curves.categories] = curves.precision
+        recall = np.full((len(self.max_detections), len(thresholds), categories), -1.0)
+        recall[..., curves.categories] = curves.recall
+        return run.Accumulated(
+            precision=precision[..., None, None],
+            scores=precision[..., None, None],
+            recall=np.moveaxis(recall, 0, -1)[:, :, None],
+            settings=self._settings(),
+            thresholds=thresholds,
+            recalls=_RECALLS,
+            deviations=[],
+        )
+
+
+def _by_key(states: Sequence[_State], rank: Ints) -> Sides:
+    """All parts; samples are places in the order of keys."""
+    truth = Side.joined([s.truth for s in states])
+    found = Side.joined([s.predictions for s in states])
+    truth, found = (replace(side, sample=rank[side.sample]) for side in (truth, found))
+    return Sides(truth, [found])
+
+
+def _pairs(states: Sequence[_State]) -> tuple[Ints, Ints, Floats]:
+    """The pairs of all parts, by rows of all."""
+    pieces = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
+    found = true = 0
+    for state in states:
+        pieces.append((state.found + found, state.true + true, state.value))
+        found, true = found + len(state.predictions), true + len(state.truth)
+    rows, truths, values = zip(*pieces, strict=True)
+    return np.concatenate(rows), np.concatenate(truths), np.concatenate(values)
 
 
 @protocols("boundary-pq")

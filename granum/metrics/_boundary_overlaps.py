@@ -1,0 +1,109 @@
+"""How much pairs of masks overlap when their boundaries must as well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from granum.metrics._boundary_masks import boundary, dilation_of
+from granum.metrics._coco_masks import Rle
+from granum.metrics._coco_overlaps import MaskOverlaps, Overlaps
+from granum.metrics._coco_sides import Sides
+from granum.schema import geometry
+
+__all__ = ["BoundaryOverlaps", "KnownOverlaps"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass
+class BoundaryOverlaps(MaskOverlaps):
+    """The lower one of the IoU of two masks and of their boundaries; of a crowd, the share of the
+    prediction that is in it. Boundaries are drawn only where the masks overlap enough.
+
+    Attributes:
+        dilation_ratio: thickness of boundaries, as a share of the image's diagonal.
+    """
+
+    dilation_ratio: float
+
+    def exact(self, found: Ints, true: Ints, iou: float) -> Floats:
+        value = super().exact(found, true, iou)
+        truth, (masks, predicted) = self.sides.truth, self.sides.masks
+        pairs = np.flatnonzero((value >= iou) & ~truth.crowd[true])
+        # Boundaries of one sample at a time are in memory.
+        pairs = pairs[np.argsort(truth.sample[true[pairs]], kind="stable")]
+        ends = np.flatnonzero(np.diff(truth.sample[true[pairs]], prepend=-1, append=-1))
+        for first, last in pairwise(ends.tolist()):
+            edges: tuple[dict[int, _Edge], dict[int, _Edge]] = ({}, {})
+            for pair in pairs[first:last].tolist():
+                both = int(true[pair]), int(found[pair])
+                for i, known, drawn in zip(both, edges, (masks, predicted), strict=True):
+                    if i not in known:
+                        known[i] = _Edge.of(drawn[i], self.dilation_ratio)
+                thin = edges[0][both[0]].iou(edges[1][both[1]])
+                value[pair] = min(value[pair], thin)
+        return value
+
+
+@dataclass
+class KnownOverlaps(Overlaps):
+    """Overlaps that were computed before; the other pairs overlap less than was asked for.
+
+    Attributes:
+        pairs: rows of predictions, rows of truth, overlaps, each of shape (p,).
+    """
+
+    pairs: tuple[Ints, Ints, Floats]
+
+    def __post_init__(self) -> None:
+        found, true, value = self.pairs
+        key = self._key(found, true)
+        order = np.argsort(key)
+        self._keys, self._values = key[order], value[order]
+
+    @staticmethod
+    def of(pairs: tuple[Ints, Ints, Floats], sides: Sides) -> KnownOverlaps:
+        """The other way round, for what gives the sides last."""
+        return KnownOverlaps(sides, pairs)
+
+    def possible(self, found: Ints, true: Ints, iou: float) -> Flags:
+        return np.isin(self._key(found, true), self._keys)
+
+    def exact(self, found: Ints, true: Ints, iou: float) -> Floats:
+        return self._values[np.searchsorted(self._keys, self._key(found, true))]
+
+    def _key(self, found: Ints, true: Ints) -> Ints:
+        return found * len(self.sides.truth) + true
+
+
+@dataclass(frozen=True)
+class _Edge:
+    """The boundary of a mask, cut out of its image, rows and columns exchanged."""
+
+    x: int
+    y: int
+    flags: Flags
+    pixels: int
+
+    @staticmethod
+    def of(mask: Rle, ratio: float) -> _Edge:
+        from pycocotools import mask as coco_mask
+
+        x, y, width, height = (int(v) for v in coco_mask.toBbox(mask))
+        drawn = geometry.rle_decode(mask["size"], mask["counts"])[y : y + height, x : x + width]
+        flags = boundary(drawn.T, dilation_of(tuple(mask["size"]), ratio))
+        return _Edge(x, y, flags, int(np.count_nonzero(flags)))
+
+    def iou(self, other: _Edge) -> float:
+        x, y = max(self.x, other.x), max(self.y, other.y)
+        one = self.flags[x - self.x :, y - self.y :]
+        two = other.flags[x - other.x :, y - other.y :]
+        width, height = (min(a, b) for a, b in zip(one.shape, two.shape, strict=True))
+        inner = int(np.count_nonzero(one[:width, :height] & two[:width, :height]))
+        return inner / (self.pixels + other.pixels - inner) if inner else 0.0

@@ -15,7 +15,7 @@ from granum.schema.findings import Findings
 from granum.schema.tables import column
 from granum.store.dataset import Dataset
 
-__all__ = ["category_rows", "clean_rows", "named_samples", "objects_table", "told"]
+__all__ = ["SampleNames", "category_rows", "clean_rows", "objects_table", "told"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -26,64 +26,78 @@ def told(
     findings: Findings,
     code: str,
     path: str,
-    lines: Ints,
+    rows: Ints,
+    line: Callable[[int], int],
     say: Callable[[int], str],
 ) -> None:
-    """A finding for each faulty line, as many as there is room for; the others are counted.
+    """A finding for each faulty row, as many as there is room for; the others are counted.
 
     Args:
         findings: gets them.
         code: of the finding.
         path: of the file.
-        lines: at fault.
-        say: the message for one of them, by its position in ``lines``.
+        rows: at fault.
+        line: of a row.
+        say: the message for a row.
     """
     room = max(findings.limit - findings.counts[code], 0)
-    for i, line in enumerate(lines[:room].tolist()):
-        findings.add(code, path, f"line {line}", say(i))
-    findings.counts[code] += max(len(lines) - room, 0)
+    for row in rows[:room].tolist():
+        findings.add(code, path, f"line {line(row)}", say(row))
+    if len(rows) > room:
+        findings.counts[code] += len(rows) - room
 
 
 def clean_rows(
-    samples: Ints, numbers: Floats, name: pa.Array, line: Ints, path: str, findings: Findings
+    sample: Ints,
+    numbers: Floats,
+    name: pa.Array,
+    line: Callable[[int], int],
+    path: str,
+    findings: Findings,
 ) -> Flags:
     """Which rows can be kept: of a known image (a row of the truth, not -1), with a score and
     coordinates that are finite; the others are findings.
 
     Args:
-        samples: shape (n,).
+        sample: shape (n,).
         numbers: shape (n, 1 + k), score and coordinates.
         name: what the file calls the image of each.
-        line: of each.
+        line: of a row.
         path: of the file.
         findings: gets the faults.
     """
-    known = samples >= 0
-    lost = np.flatnonzero(~known)
-    told(
-        findings,
-        "unknown-sample",
-        path,
-        line[lost],
-        lambda i: f"{name[int(lost[i])].as_py()!r} is no sample of the truth",
-    )
+    known = sample >= 0
     score = ~np.isnan(numbers[:, 0])
-    told(findings, "nan-score", path, line[known & ~score], lambda i: "the score is NaN")
     finite = np.asarray(np.isfinite(numbers[:, 1:]).all(axis=1))
-    message = "a coordinate is NaN or infinite"
-    told(findings, "nan-box", path, line[known & score & ~finite], lambda i: message)
+
+    def unknown(row: int) -> str:
+        return f"{name[row].as_py()!r} is no sample of the truth"
+
+    faults: list[tuple[str, Flags, Callable[[int], str]]] = [
+        ("unknown-sample", ~known, unknown),
+        ("nan-score", known & ~score, lambda row: "the score is NaN"),
+        ("nan-box", known & score & ~finite, lambda row: "a number is NaN or infinite"),
+    ]
+    for code, lost, say in faults:
+        told(findings, code, path, np.flatnonzero(lost), line, say)
     return np.asarray(known & score & finite)
 
 
-def named_samples(truth: Dataset, name: pa.Array) -> Ints:
-    """The row of the truth of each name: a key, else a source id, else a key's last part without
-    suffix; -1 where there is none."""
-    rows: dict[str, int] = {}
-    for by in ("stem", "source_id", "key"):
-        rows.update(sample_rows(truth, by))
-    known = pa.array(list(rows), pa.string())
-    at = np.asarray(pc.index_in(name, value_set=known).fill_null(-1), np.int64)
-    return np.append(np.fromiter(rows.values(), np.int64, len(rows)), -1)[at]
+class SampleNames:
+    """Rows of the truth by what a file calls its images: a key, else a source id, else a key's
+    last part without suffix."""
+
+    def __init__(self, truth: Dataset) -> None:
+        rows: dict[str, int] = {}
+        for by in ("stem", "source_id", "key"):
+            rows.update(sample_rows(truth, by))
+        self._known = pa.array(list(rows), pa.string())
+        self._rows = np.append(np.fromiter(rows.values(), np.int64, len(rows)), -1)
+
+    def rows(self, name: pa.Array) -> Ints:
+        """The row of each; -1 where there is none."""
+        at = pc.index_in(name, value_set=self._known).fill_null(-1)
+        return self._rows[np.asarray(at, np.int64)]
 
 
 def category_rows(truth: Dataset) -> dict[str, int]:

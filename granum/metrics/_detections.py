@@ -102,13 +102,15 @@ def objects_of(batch: Batch, who: str, found: Findings) -> Objects:
     )
 
 
-def boxed(batch: Batch, who: str, found: Findings) -> tuple[Objects, Floats]:
+def boxed(
+    batch: Batch, who: str, found: Findings, drawn: Sequence[str] = _DRAWN
+) -> tuple[Objects, Floats]:
     """Objects with their boxes, xywh, shape (n, 4): as stated, else around what is drawn; rows
-    without one that is finite are findings. Arguments as ``objects_of``."""
+    without one that is finite are findings. Arguments as ``objects_of``, and the columns that may
+    tell a box."""
     table = batch.annotations
-    drawn = table.select([n for n in _DRAWN if n in table.column_names])
     with np.errstate(invalid="ignore", over="ignore"):  # boxes that are not finite
-        box = geometry.aabb(drawn)
+        box = geometry.aabb(table.select([n for n in drawn if n in table.column_names]))
     finite = np.asarray(np.isfinite(box).all(axis=1))
     left_out(found, "missing-geometry", batch, ~finite, who, "without a box that is finite")
     batch, box = kept(batch, finite), box[finite]

@@ -22,9 +22,9 @@ import pyarrow as pa
 from granum.errors import FormatError
 from granum.loaders._paths import names_in
 from granum.loaders.results._named import (
+    SampleNames,
     category_rows,
     clean_rows,
-    named_samples,
     objects_table,
 )
 from granum.loaders.results._words import read_words
@@ -62,7 +62,7 @@ class DotaResults(Results):
         files = _files(path)
         if not files:
             raise FormatError(path, "no Task1_<class>.txt in it")
-        known = category_rows(truth)
+        known, names = category_rows(truth), SampleNames(truth)
         none = np.empty(0, np.int64)
         pieces = [_table(none, 0, np.empty(0), np.empty((0, 8)))]
         for file, word in files:
@@ -71,8 +71,10 @@ class DotaResults(Results):
                 message = f"{len(rows.line)} predictions of {word!r}, no class of the truth"
                 findings.add("unknown-category", file.name, None, message, max(len(rows.line), 1))
                 continue
-            samples = named_samples(truth, rows.name)
-            keep = clean_rows(samples, rows.values, rows.name, rows.line, file.name, findings)
+            samples = names.rows(rows.name)
+            keep = clean_rows(
+                samples, rows.values, rows.name, rows.line.__getitem__, file.name, findings
+            )
             score, corners = rows.values[keep, 0], rows.values[keep, 1:]
             pieces.append(_table(samples[keep], known[word], score, corners))
         return on_truth(truth, pa.concat_tables(pieces))

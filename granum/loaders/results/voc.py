@@ -25,9 +25,9 @@ import pyarrow as pa
 from granum.errors import FormatError
 from granum.loaders._paths import names_in
 from granum.loaders.results._named import (
+    SampleNames,
     category_rows,
     clean_rows,
-    named_samples,
     objects_table,
 )
 from granum.loaders.results._words import read_words
@@ -68,7 +68,7 @@ class VocResults(Results):
         if not files:
             raise FormatError(path, "no comp4_det_<set>_<class>.txt in it")
         first = 1.0 if _from_one(truth) else 0.0
-        known = category_rows(truth)
+        known, names = category_rows(truth), SampleNames(truth)
         none = np.empty(0, np.int64)
         pieces = [_table(none, 0, np.empty(0), np.empty((0, 4)))]
         for file, word in files:
@@ -77,8 +77,10 @@ class VocResults(Results):
                 message = f"{len(rows.line)} predictions of {word!r}, no class of the truth"
                 findings.add("unknown-category", file.name, None, message, max(len(rows.line), 1))
                 continue
-            samples = named_samples(truth, rows.name)
-            keep = clean_rows(samples, rows.values, rows.name, rows.line, file.name, findings)
+            samples = names.rows(rows.name)
+            keep = clean_rows(
+                samples, rows.values, rows.name, rows.line.__getitem__, file.name, findings
+            )
             box = rows.values[keep, 1:].copy()
             box[:, 2:] += first - box[:, :2]
             box[:, :2] -= first

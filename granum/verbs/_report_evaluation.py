@@ -53,6 +53,8 @@ def result_blocks(found: Mapping[str, Any]) -> list[str]:
     """Of ``Result.to_dict``, as ``granum eval -o`` writes it."""
     facts = found.get("facts") or {}
     layers = [facts[n] for n in ("prediction_layer", "truth_layer") if facts.get(n)]
+    if len(set(layers)) < 2:  # of two datasets
+        layers = []
     title = f"{found['protocol']}: {' against '.join(map(str, layers))}".removesuffix(": ")
     blocks = [page.heading(title), page.figures(found["values"].items())]
     if facts.get("evaluator"):

@@ -15,7 +15,7 @@ from granum.metrics._usable import rows_left_out
 from granum.schema.fields import field_values
 from granum.schema.findings import Findings
 
-__all__ = ["FIELD_COLUMNS", "TRUTH_COLUMNS", "HeatMap", "Truth", "heat_map", "truth_of"]
+__all__ = ["FIELD_COLUMNS", "TRUTH_COLUMNS", "HeatMap", "Truth", "heat_map", "resized", "truth_of"]
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -75,6 +75,27 @@ def truth_of(sample: DrawnSample, good: Set[int], found: Findings) -> Truth:
         mask=_union(sample, drawn),
         ignored=_union(sample, ignored),
     )
+
+
+def resized(true: Truth, side: int, key: str, found: Findings, *, keep: bool) -> Truth:
+    """The truth at ``side`` x ``side`` pixels, each the nearest one; where all drawn defects vanish
+    it is a finding, and ``keep`` says whether the sample is anomalous all the same."""
+    mask, ignored = (
+        None if m is None else _nearest(m, (side, side)) for m in (true.mask, true.ignored)
+    )
+    gone = mask is not None and true.mask is not None and true.mask.any() and not mask.any()
+    if gone:
+        what = "anomalous still" if keep else "it counts as normal"
+        message = f"its defects have no pixel at {side} x {side}: {what}"
+        found.add("empty-mask", "truth", key, message)
+    return Truth(true.anomalous and (keep or not gone), mask, ignored)
+
+
+def _nearest(mask: Mask, size: tuple[int, int]) -> Mask:
+    from PIL import Image
+
+    image = Image.fromarray(mask.astype(np.uint8))
+    return np.asarray(image.resize(size[::-1], Image.Resampling.NEAREST)) != 0
 
 
 def _union(sample: DrawnSample, rows: list[dict[str, Any]]) -> Mask | None:

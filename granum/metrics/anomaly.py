@@ -8,31 +8,56 @@ all normal pixels of all images, and between two scores the curve is a straight 
 
 All are exact: scores are sorted once, and no threshold is sampled. A number that the data do not
 define (no defect, or nothing normal) is None.
+
+3CAD has another per-region overlap, with false-positive rates of each image on its own; it is not
+comparable and has a name of its own, ``pro_3cad`` (``pro="3cad"`` or ``"both"``; see the function).
+3CAD's numbers are those of maps and masks at 256 x 256 (``resize=256``), of one part at a time,
+rounded to three places before parts are averaged; nothing here is rounded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass
-from itertools import zip_longest
-from typing import Any, ClassVar
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from granum.errors import FormatError, UsageError
-from granum.metrics._anomaly_rows import FIELD_COLUMNS, TRUTH_COLUMNS, heat_map, truth_of
+from granum.metrics._anomaly_arrays import aupro, auroc, average_precision, f1_max, pro_curve
+from granum.metrics._anomaly_pro import pro_3cad
+from granum.metrics._anomaly_recount import MOST, PixelCounts, entries
+from granum.metrics._anomaly_rows import (
+    FIELD_COLUMNS,
+    TRUTH_COLUMNS,
+    heat_map,
+    resized,
+    truth_of,
+)
+from granum.metrics._class_counts import mean_of
 from granum.metrics._drawn import DrawnSample, add_fault, drawn_samples
-from granum.metrics._score_counts import Ranking, ScoreCounts, defect_sizes, rank, rounded
-from granum.metrics.base import Context, Protocol, Result, joined_findings, protocols
+from granum.metrics._ranked_units import RankedUnits
+from granum.metrics._score_counts import Ranking, ScoreCounts, rounded
+from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
 from granum.schema.defects import GOOD, defective
 from granum.schema.findings import Findings
 from granum.store.parts import Batch
 
-__all__ = ["Anomaly", "ScoreCounts", "aupro", "auroc", "average_precision", "f1_max", "pro_curve"]
+__all__ = [
+    "Anomaly",
+    "ScoreCounts",
+    "aupro",
+    "auroc",
+    "average_precision",
+    "f1_max",
+    "pro_3cad",
+    "pro_curve",
+]
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 _POINTS = 1000
 """Most rows of a curve in a result; corners in between are left out of it."""
@@ -43,20 +68,40 @@ _MERGED = 64
 
 @dataclass(frozen=True)
 class _Scored:
-    """One sample: what it was given, what it is, and its own pixel AUROC."""
+    """One sample: what it was given, what it is, its own pixel AUROC and 3CAD's overlap."""
 
     key: str
     score: float
     anomalous: bool
     pixel_auroc: float | None
+    pro: float | None
 
 
-@dataclass(frozen=True)
+@dataclass
 class _State:
-    samples: list[_Scored]
-    pixels: ScoreCounts
-    resized: int
-    findings: Findings
+    """Of a part.
+
+    Attributes:
+        each: counts of pixels by sample; None where they are too many, and ``pixels`` has all.
+        resized: how many maps had another size than the image.
+    """
+
+    samples: list[_Scored] = field(default_factory=list)
+    each: dict[str, ScoreCounts] | None = field(default_factory=dict)
+    pixels: list[ScoreCounts] = field(default_factory=list)
+    resized: int = 0
+    findings: Findings = field(default_factory=lambda: Findings(on_error="skip"))
+    entries: int = 0
+
+    def add(self, key: str, counts: ScoreCounts) -> None:
+        self.entries += entries(counts)
+        if self.each is not None and self.entries <= MOST:
+            self.each[key] = counts
+            return
+        self.pixels += [*(self.each or {}).values(), counts]
+        self.each = None
+        if len(self.pixels) >= _MERGED:
+            self.pixels = [ScoreCounts.merged(self.pixels)]
 
 
 @protocols("anomaly")
@@ -74,12 +119,20 @@ class Anomaly(Protocol):
     stretched to it, linearly; the facts say how many were.
 
     Memory: 16 bytes per distinct score of a normal pixel, at most 1 MiB per map of 16 bits, less
-    where maps share scale and offset.
+    where maps share scale and offset. Counts of up to 16,777,216 distinct scores (added up over the
+    samples) are kept by sample, so that slices and intervals have numbers of pixels; with more they
+    have those of images only (and ``pro_3cad``); fewer ``bits`` mean fewer distinct scores.
 
     Attributes:
         limit: the false-positive rate up to which the overlap of regions counts.
         good: names of categories that mean no defect, in any case of letters.
         bits: count scores of pixels to this many binary digits (default: as they are).
+        pro: ``pooled`` gives AUPRO, ``3cad`` the mean of ``pro_3cad`` over the samples with drawn
+            defects, ``both`` both.
+        resize: compare all maps and masks at so many pixels square, maps stretched linearly, of
+            masks the nearest pixel (3CAD: 256).
+        mode: where ``resize`` makes all drawn defects of a sample vanish, ``official`` (3CAD)
+            counts it as normal; ``corrected`` as anomalous. Both say so by a finding.
     """
 
     name: ClassVar[str] = "anomaly"
@@ -90,80 +143,95 @@ class Anomaly(Protocol):
     limit: float = 0.3
     good: tuple[str, ...] = GOOD
     bits: int | None = None
+    pro: Literal["pooled", "3cad", "both"] = "pooled"
+    resize: int | None = None
+    mode: Literal["official", "corrected"] = "official"
 
     def __post_init__(self) -> None:
         if not 0 < self.limit <= 1:
             raise UsageError(f"limit is {self.limit}; it must be above 0 and at most 1")
         if self.bits is not None and not 1 <= self.bits <= 52:
             raise UsageError(f"bits is {self.bits}; it must be in 1..52")
+        if self.pro not in ("pooled", "3cad", "both"):
+            raise UsageError(f"pro is {self.pro!r}; it must be pooled, 3cad or both")
+        if self.resize is not None and self.resize < 1:
+            raise UsageError(f"resize is {self.resize}; it must be at least 1")
+        if self.mode not in ("official", "corrected"):
+            raise UsageError(f"mode is {self.mode!r}; it must be official or corrected")
 
     def state(self, truth: Batch, predictions: Batch, context: Context) -> _State:
         good = set(np.flatnonzero(~defective(context.categories, self.good)).tolist())
-        found = Findings(on_error="skip")
-        samples: list[_Scored] = []
-        counts, resized = [], 0
+        state = _State()
         pairs = zip(
             drawn_samples(truth, TRUTH_COLUMNS, context.map_root),
             drawn_samples(predictions, FIELD_COLUMNS, context.prediction_map_root),
             strict=True,
         )
         for real, guess in pairs:
-            scored = self._scored(real, guess, good, found)
-            if scored is not None:
-                samples.append(scored[0])
-                counts += scored[1]
-                resized += scored[2]
-            if len(counts) >= _MERGED:
-                counts = [ScoreCounts.merged(counts)]
-        return _State(samples, ScoreCounts.merged(counts), resized, found)
+            self._add(real, guess, good, state)
+        if state.each is None:
+            state.pixels = [ScoreCounts.merged(state.pixels)]
+        return state
 
-    def _scored(
-        self,
-        real: DrawnSample,
-        guess: DrawnSample,
-        good: Set[int],
-        findings: Findings,
-    ) -> tuple[_Scored, list[ScoreCounts], int] | None:
-        """The sample, the counts of its pixels (if any are known), and whether it was resized."""
+    def _add(self, real: DrawnSample, guess: DrawnSample, good: Set[int], state: _State) -> None:
+        """Count one sample; what cannot be compared is a finding."""
+        findings = state.findings
         try:
             true = truth_of(real, good, findings)
         except FormatError as error:
             add_fault(findings, "truth", real, error)
-            return None
+            return
+        if self.resize is not None:
+            true = resized(true, self.resize, real.key, findings, keep=self.mode == "corrected")
         size = real.size if true.mask is None else true.mask.shape
+        if self.resize is not None:
+            size = self.resize, self.resize
         try:
             found = heat_map(guess, size, findings)
         except FormatError as error:
             add_fault(findings, "predictions", guess, error)
-            return None
+            return
         if found is None:
-            return None
-        counts = []
+            return
+        own = pro = None
         if found.scores is not None and true.pixels_known:
             scores = found.scores if self.bits is None else rounded(found.scores, self.bits)
             mask = np.zeros(scores.shape, bool) if true.mask is None else true.mask
             ignored = ~np.isfinite(scores)
             if true.ignored is not None:
                 ignored |= true.ignored
-            counts.append(ScoreCounts.of(scores, mask, ignored))
-        own = counts[0].ranking().auroc() if counts else None
-        sample = _Scored(real.key, found.score, true.anomalous, own)
-        return sample, counts, int(found.resized)
+            counts = ScoreCounts.of(scores, mask, ignored)
+            state.add(real.key, counts)
+            own = counts.ranking().auroc()
+            if self.pro != "pooled" and true.mask is not None:
+                pro = pro_3cad(found.scores, mask, ignored)
+        if self.pro != "pooled" and true.anomalous and pro is None:
+            why = "no pro_3cad: no defect is drawn, or too few thresholds are below the limit"
+            findings.add("undefined-number", "pro_3cad", real.key, why)
+        state.samples.append(_Scored(real.key, found.score, true.anomalous, own, pro))
+        state.resized += int(found.resized)
 
     def result(self, states: Sequence[Any], context: Context) -> Result:
         samples = sorted((s for state in states for s in state.samples), key=lambda s: s.key)
-        pixels = ScoreCounts.merged([state.pixels for state in states])
-        images = _image_ranking(samples)
-        ranking = pixels.ranking()
         findings = joined_findings((s.findings for s in states), by_place=True)
+        pixels, again = _pixels(states, samples)
+        ranking = pixels.ranking()
+        units = RankedUnits([s.score for s in samples], [s.anomalous for s in samples])
+        images = units.levels().ranking()
+        pros = np.array([np.nan if s.pro is None else s.pro for s in samples])
+
+        def recounted(weights: Ints) -> dict[str, float | None]:
+            some = None if again is None else again.ranking(weights)
+            return self._values(units.levels(weights).ranking(), some, _mean(pros, weights))
+
         for what, one in (("image", images), ("pixel", ranking)):
             if not one.defined:
                 lacks = "defect" if not len(one.scores) else f"normal {what}"
                 findings.add("undefined-number", what, None, f"no {lacks} among the {what}s scored")
         return Result(
             protocol=self.name,
-            values=self._values(images, ranking),
-            per_sample=_sample_table(samples),
+            values=self._values(images, ranking, _mean(pros, np.ones(len(samples), np.int64))),
+            per_sample=_sample_table(samples, self.pro != "pooled"),
             curves=_curves(ranking),
             facts={
                 # A sample is true without a row: it is normal.
@@ -177,30 +245,55 @@ class Anomaly(Protocol):
                 "maps_resized": sum(state.resized for state in states),
                 "image_f1_threshold": (images.f1_max() or (None, None))[1],
                 "pixel_f1_threshold": (ranking.f1_max() or (None, None))[1],
+                "pixels_count_again": again is not None,
             },
             findings=findings,
+            recount=Recount(pa.array([s.key for s in samples], pa.string()), recounted),
         )
 
-    def _values(self, images: Ranking, pixels: Ranking) -> dict[str, float | None]:
-        best = images.f1_max(), pixels.f1_max()
-        return {
+    def _values(
+        self, images: Ranking, pixels: Ranking | None, pro: float | None
+    ) -> dict[str, float | None]:
+        """Without those of pixels where these are not known."""
+        best = images.f1_max()
+        out = {
             "image_auroc": images.auroc(),
             "image_ap": images.average_precision(),
-            "image_f1_max": best[0] and best[0][0],
-            "pixel_auroc": pixels.auroc(),
-            "pixel_ap": pixels.average_precision(),
-            "pixel_f1_max": best[1] and best[1][0],
-            "aupro": pixels.aupro(self.limit),
+            "image_f1_max": best and best[0],
         }
+        if pixels is not None:
+            best = pixels.f1_max()
+            out |= {
+                "pixel_auroc": pixels.auroc(),
+                "pixel_ap": pixels.average_precision(),
+                "pixel_f1_max": best and best[0],
+            }
+            if self.pro != "3cad":
+                out["aupro"] = pixels.aupro(self.limit)
+        return out if self.pro == "pooled" else out | {"pro_3cad": pro}
 
 
-def _image_ranking(samples: Sequence[_Scored]) -> Ranking:
-    scores = np.array([s.score for s in samples], np.float64)
-    return _ranked(scores, np.array([s.anomalous for s in samples], bool))
+def _pixels(
+    states: Sequence[_State], samples: Sequence[_Scored]
+) -> tuple[ScoreCounts, PixelCounts | None]:
+    """The counts of all pixels; and by sample, unless they are too many."""
+    each = [counts for s in states for counts in (s.each or {}).values()]
+    pixels = ScoreCounts.merged([*each, *(c for s in states for c in s.pixels)])
+    if any(s.each is None for s in states) or sum(s.entries for s in states) > MOST:
+        return pixels, None
+    known = {key: counts for s in states for key, counts in (s.each or {}).items()}
+    nothing = ScoreCounts.merged([])
+    return pixels, PixelCounts([known.get(s.key, nothing) for s in samples])
 
 
-def _sample_table(samples: Sequence[_Scored]) -> pa.Table:
-    return pa.table(
+def _mean(values: Floats, weights: Ints) -> float | None:
+    """Weighted mean of what is no NaN."""
+    known = ~np.isnan(values)
+    return mean_of(values[known], weights[known])
+
+
+def _sample_table(samples: Sequence[_Scored], pro: bool) -> pa.Table:
+    table = pa.table(
         {
             "key": pa.array([s.key for s in samples], pa.string()),
             "score": pa.array([s.score for s in samples], pa.float64()),
@@ -208,6 +301,8 @@ def _sample_table(samples: Sequence[_Scored]) -> pa.Table:
             "pixel_auroc": pa.array([s.pixel_auroc for s in samples], pa.float64()),
         }
     )
+    own = pa.array([s.pro for s in samples], pa.float64())
+    return table.append_column("pro_3cad", own) if pro else table
 
 
 def _curves(pixels: Ranking) -> dict[str, pa.Table]:
@@ -216,97 +311,3 @@ def _curves(pixels: Ranking) -> dict[str, pa.Table]:
         return {}
     at = np.unique(np.linspace(0, len(curve[0]) - 1, _POINTS).astype(np.int64))
     return {"pro": pa.table({"fpr": curve[0][at], "pro": curve[1][at]})}
-
-
-# ------------------------------------------------------------------ on arrays
-
-
-def auroc(scores: npt.ArrayLike, positive: npt.ArrayLike) -> float | None:
-    """Area under the ROC curve: the chance that a positive scores higher than a negative.
-
-    Args:
-        scores: numbers of any shape (of images, or of all pixels).
-        positive: of equal shape; true where anomalous.
-
-    Returns:
-        As scikit-learn's ``roc_auc_score``; None where there is one class only.
-
-    Raises:
-        UsageError: shapes differ, or a score is not finite.
-    """
-    return _ranked(scores, positive).auroc()
-
-
-def average_precision(scores: npt.ArrayLike, positive: npt.ArrayLike) -> float | None:
-    """Average precision, as scikit-learn's ``average_precision_score``; arguments as ``auroc``."""
-    return _ranked(scores, positive).average_precision()
-
-
-def f1_max(scores: npt.ArrayLike, positive: npt.ArrayLike) -> tuple[float, float] | None:
-    """The highest F1 of all thresholds and that threshold (``score >= threshold`` is anomalous; of
-    several the highest); None where there is one class only. Arguments as ``auroc``."""
-    return _ranked(scores, positive).f1_max()
-
-
-def aupro(
-    maps: Iterable[npt.ArrayLike], masks: Iterable[npt.ArrayLike], *, limit: float = 0.3
-) -> float | None:
-    """Area under the per-region overlap up to a false-positive rate, divided by that rate.
-
-    Args:
-        maps: scores of each image, shape (height, width); float32 takes half the memory.
-        masks: defects of each image, of the same shape; good images have empty ones.
-        limit: the false-positive rate.
-
-    Returns:
-        In [0, 1]; None where there is no defect, or no normal pixel.
-
-    Raises:
-        UsageError: shapes or numbers of maps and masks differ, or a score is not finite.
-        MissingExtraError: scipy is absent.
-    """
-    if not 0 < limit <= 1:
-        raise UsageError(f"limit is {limit}; it must be above 0 and at most 1")
-    return _pixel_ranking(maps, masks).aupro(limit)
-
-
-def pro_curve(
-    maps: Iterable[npt.ArrayLike], masks: Iterable[npt.ArrayLike]
-) -> tuple[Floats, Floats] | None:
-    """The corners of the curve under which ``aupro`` is the area: false-positive rates, rising,
-    and the mean overlap of regions at each; None where undefined. Arguments as ``aupro``."""
-    return _pixel_ranking(maps, masks).pro_curve()
-
-
-def _ranked(scores: npt.ArrayLike, positive: npt.ArrayLike) -> Ranking:
-    values, wanted = _finite(scores).ravel(), np.asarray(positive, bool).ravel()
-    if np.shape(scores) != np.shape(positive):
-        raise UsageError(f"scores of shape {np.shape(scores)}, labels of {np.shape(positive)}")
-    return rank(values[wanted], values[~wanted])
-
-
-def _pixel_ranking(maps: Iterable[npt.ArrayLike], masks: Iterable[npt.ArrayLike]) -> Ranking:
-    inside, outside, sizes, regions = [], [], [], 0
-    for scores, defects in zip_longest(maps, masks):
-        if scores is None or defects is None:
-            raise UsageError("there are not as many maps as masks")
-        values, mask = _finite(scores), np.asarray(defects) != 0
-        if values.shape != mask.shape:
-            raise UsageError(f"a map of {values.shape} pixels, a mask of {mask.shape}")
-        own, found = defect_sizes(mask)
-        inside.append(values[mask])
-        outside.append(values[~mask])
-        sizes.append(own[mask])
-        regions += found
-    if not inside:
-        raise UsageError("there is no map")
-    return rank(np.concatenate(inside), np.concatenate(outside), np.concatenate(sizes), regions)
-
-
-def _finite(scores: npt.ArrayLike) -> npt.NDArray[Any]:
-    values = np.asarray(scores)
-    if values.dtype.kind != "f":
-        values = values.astype(np.float64)
-    if not np.isfinite(values).all():
-        raise UsageError("a score is not a finite number")
-    return values

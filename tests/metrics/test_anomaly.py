@@ -19,6 +19,7 @@ from granum.metrics.anomaly import (
     auroc,
     average_precision,
     f1_max,
+    pro_3cad,
     pro_curve,
 )
 from granum.metrics.base import Result
@@ -190,6 +191,11 @@ def test_one_class_only_is_undefined() -> None:
         lambda: aupro([np.zeros((2, 2))], [np.eye(2)], limit=0),
         lambda: Anomaly(limit=1.5),
         lambda: Anomaly(bits=0),
+        lambda: Anomaly(pro="mean"),  # type: ignore[arg-type]
+        lambda: Anomaly(resize=0),
+        lambda: Anomaly(mode="3cad"),  # type: ignore[arg-type]
+        lambda: pro_3cad(np.zeros((2, 2)), np.zeros((2, 3))),
+        lambda: pro_3cad(np.full((2, 2), np.nan), np.eye(2)),
     ],
 )
 def test_what_cannot_be_scored_is_refused(wrong: Any) -> None:
@@ -202,6 +208,113 @@ def test_without_scipy_the_error_says_what_to_install(monkeypatch: pytest.Monkey
     with pytest.raises(MissingExtraError, match=r"granum\[eval\]"):
         aupro([np.eye(3)], [np.eye(3)])
     assert auroc([0, 1], [0, 1]) == 1
+
+
+# ------------------------------------------------------------------ 3CAD's own overlap
+
+
+def slow_3cad(scores: Floats, mask: Mask) -> float:
+    """The official loop, step by step: a threshold after the other, all of them drawn."""
+    low, high, regions = scores.min(), scores.max(), flooded(mask)
+    points = []
+    for threshold in np.arange(low, high, (high - low) / 200):
+        found = scores > threshold
+        overlap = np.mean([found[region].sum() / region.sum() for region in regions])
+        points.append((np.logical_and(~mask, found).sum() / (~mask).sum(), overlap))
+    points = [p for p in points if p[0] < 0.3]
+    widest = max(p[0] for p in points)
+    area = 0.0
+    for (x0, y0), (x1, y1) in pairwise([(fpr / widest, pro) for fpr, pro in points]):
+        area += (x0 - x1) * (y0 + y1) / 2
+    return area
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_overlap_of_3cad_equals_the_official_loop(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    mask = rng.random((14, 17)) < 0.1
+    scores = rng.standard_normal(mask.shape) + mask * (seed % 3)
+    assert pro_3cad(scores, mask) == pytest.approx(slow_3cad(scores, mask), abs=1e-12)
+
+
+def test_the_overlap_of_3cad_by_hand() -> None:
+    # Ten normal pixels 0, 10 … 90 and a defect of 65 and 200. The thresholds are the whole numbers
+    # 0 … 199. Rates below 0.3: 0.2 from 70 on (the defect is half found), 0.1 from 80 on, 0 from
+    # 90 on; rescaled by their own highest they are 1, 1/2, 0, all at an overlap of a half.
+    scores = np.array([[*range(0, 100, 10), 65, 200.0]])
+    mask = np.array([[False] * 10 + [True, True]])
+    assert pro_3cad(scores, mask) == pytest.approx(0.5)
+    scores[0, 10] = 75.0  # at the rate 0.2 (thresholds 70 … 74) all of the defect is found
+    # Overlap 1 then 0.5 at 1, 0.5 at 1/2 and at 0: no width is gained where it is 1.
+    assert pro_3cad(scores, mask) == pytest.approx(0.5)
+    scores[0, 10] = 95.0  # 1 at all three rates; at 0 it is 1 up to 94, then a half
+    assert pro_3cad(scores, mask) == pytest.approx(1.0)
+    # AUPRO begins at the rate 0 with nothing found and ends at 0.3.
+    assert aupro([scores], [mask]) == pytest.approx(1.0)
+    scores[0, 10] = 75.0
+    assert aupro([scores], [mask]) == pytest.approx((0.1 * 1 + 0.2 * 0.5) / 0.3)
+
+
+def test_where_the_official_overlap_fails_there_is_none() -> None:
+    mask = np.eye(4, dtype=bool)
+    assert pro_3cad(np.ones((4, 4)), mask) is None  # one score
+    assert pro_3cad(np.arange(16.0).reshape(4, 4), ~mask & mask) is None  # no defect
+    assert pro_3cad(np.arange(16.0).reshape(4, 4), mask | ~mask) is None  # nothing normal
+    assert pro_3cad(mask * 1.0, mask) is None  # no false positive at any threshold
+    hidden = np.zeros((4, 4), bool)
+    hidden[0] = True
+    scores = np.arange(16.0).reshape(4, 4)
+    assert pro_3cad(scores, mask, hidden) == pro_3cad(scores[1:], mask[1:])
+
+
+def test_3cad_averages_defective_images_and_leaves_good_ones_out() -> None:
+    maps, masks = made(seed=3, n=6)
+    data = stored(maps, masks, low=0, high=65_535)
+    own = [pro_3cad(m, k) for m, k in zip(maps, masks, strict=True) if k.any()]
+    plain, both, only = scored(data), scored(data, pro="both"), scored(data, pro="3cad")
+    assert both["pro_3cad"] == pytest.approx(np.mean([v for v in own if v is not None]))
+    assert both["aupro"] == plain["aupro"] != both["pro_3cad"]
+    assert "pro_3cad" not in plain.values and "aupro" not in only.values
+    assert only["pro_3cad"] == both["pro_3cad"]
+    assert both.per_sample is not None and plain.per_sample is not None
+    assert both.per_sample["pro_3cad"].to_pylist() == [
+        pro_3cad(m, k) if k.any() else None for m, k in zip(maps, masks, strict=True)
+    ]
+    assert "pro_3cad" not in plain.per_sample.column_names
+
+
+def test_defects_without_an_overlap_are_told() -> None:
+    data = dataset(
+        [[label(0)], [masked(np.eye(3))]], [[heat(np.eye(3))]] * 2, CATEGORIES, size=(3, 3)
+    )
+    found = scored(data, pro="3cad")
+    assert found["pro_3cad"] is None
+    told = [f.place for f in found.findings.items if f.path == "pro_3cad"]
+    assert told == ["000", "001"]
+
+
+def test_maps_and_masks_at_another_size() -> None:
+    """Of four by four pixels the nearest of two by two are those at odd rows and columns."""
+    mask = np.zeros((4, 4), bool)
+    mask[1, 1] = mask[0, 2] = True
+    scores = np.kron(np.array([[4.0, 1.0], [2.0, 3.0]]), np.ones((2, 2)))
+    data = stored([scores], [mask], low=0, high=65_535)
+    found = scored(data, resize=2)
+    assert (found.facts["normal_pixels"], found.facts["defect_pixels"]) == (3, 1)
+    assert found["pixel_auroc"] == 1 and found.facts["maps_resized"] == 1
+    assert scored(data).facts["defect_pixels"] == 2
+
+
+def test_defects_that_vanish_in_resizing() -> None:
+    mask = np.zeros((8, 8), bool)
+    mask[0, 0] = True
+    data = stored([mask * 1.0, mask * 0.5], [mask, ~mask & mask])
+    official, corrected = (scored(data, resize=2, mode=m) for m in ("official", "corrected"))
+    assert official.facts["anomalous"] == 0 and official["image_auroc"] is None
+    assert corrected.facts["anomalous"] == 1 and corrected["image_auroc"] == 1
+    for result, what in ((official, "counts as normal"), (corrected, "anomalous still")):
+        (one,) = [f for f in result.findings.items if f.code == "empty-mask"]
+        assert one.place == "000" and what in one.message
 
 
 # ------------------------------------------------------------------ the protocol
@@ -446,3 +559,43 @@ def slow_by_sweep(maps: list[Floats], masks: list[Mask]) -> float:
     fpr, pro = np.array(points).T
     grid = np.linspace(0, 0.3, 3001)
     return float(np.interp(grid, fpr, pro).mean())
+
+
+# ------------------------------------------------------------------ counting again
+
+
+@pytest.mark.parametrize("parameters", [{}, {"pro": "both", "bits": 3}])
+def test_counting_again_equals_evaluating_again(parameters: dict[str, Any]) -> None:
+    rng = np.random.default_rng(5)
+    masks = [(rng.random((9, 11)) < 0.1) & bool(i % 3) for i in range(8)]
+    maps = [np.round(rng.standard_normal(m.shape) * 9 + m) for m in masks]
+
+    def made_of(often: Any) -> Result:
+        chosen = np.repeat(np.arange(8), often)
+        data = stored([maps[i] for i in chosen], [masks[i] for i in chosen], low=-50, high=50)
+        return scored(data, **parameters)
+
+    found = made_of(np.ones(8, np.int64))
+    assert found.recount is not None and found.facts["pixels_count_again"]
+    assert found.recount.keys.to_pylist() == [f"{i:03d}" for i in range(8)]
+    assert dict(found.recount.values(np.ones(8, np.int64))) == dict(found.values)
+    for often in ([1, 1, 0, 0, 1, 1, 0, 1], [1, 0, 0, 1, 0, 0, 0, 0]):
+        assert dict(found.recount.values(np.array(often))) == dict(made_of(often).values)
+    twice = np.array([2, 0, 3, 1, 0, 0, 1, 1])
+    assert dict(found.recount.values(twice)) == pytest.approx(dict(made_of(twice).values))
+    assert set(found.recount.values(np.zeros(8, np.int64)).values()) == {None}
+
+
+def test_too_many_scores_to_count_pixels_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    maps, masks = made(n=6)
+    data = stored(maps, masks, low=0, high=65_535)
+    exact = scored(data)
+    for most in (60, 200):  # fewer than a part has; fewer than all have
+        monkeypatch.setattr("granum.metrics.anomaly.MOST", most)
+        for sizes in ([6], [2, 1, 3]):
+            found = in_parts(Anomaly(), data, sizes, 0)
+            assert dict(found.values) == dict(exact.values)
+            assert not found.facts["pixels_count_again"]
+            assert found.recount is not None
+            again = dict(found.recount.values(np.ones(6, np.int64)))
+            assert again == {n: v for n, v in exact.values.items() if n.startswith("image_")}

@@ -256,6 +256,7 @@ protocols: Registry[type[Protocol]] = Registry(
         "regions": "granum.metrics.regions",
         "retrieval": "granum.metrics.retrieval",
         "semantic": "granum.metrics.semantic",
+        "stream": "granum.metrics.stream",
         "ucf24": "granum.metrics.ucf24",
         "video-detection": "granum.metrics.video_detection",
         "voc": "granum.metrics.voc",

@@ -25,7 +25,14 @@ _SAMPLES = ("key", "source_id", "width", "height", "unit", "group", "role", "ord
 
 results: Registry[type[Results]] = Registry(
     "form of results",
-    {},
+    {
+        "dota": "granum.loaders.results.dota",
+        "mot": "granum.loaders.results.mot",
+        "open_images": "granum.loaders.results.open_images",
+        "pixel_retrieval": "granum.loaders.results.pixel_retrieval",
+        "revisitop": "granum.loaders.results.revisitop",
+        "voc": "granum.loaders.results.voc",
+    },
     "granum.results",
 )
 """Forms of results by name."""

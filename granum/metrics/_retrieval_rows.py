@@ -248,6 +248,11 @@ def joined(states: Sequence[RelationState]) -> Pairs:
         findings.add("not-compared", "predictions", None, message, n)
     at = _known(np.flatnonzero(asked), image, "unknown-sample", "predictions", findings)
     at, stated = _sorted(at, place, guessed)
+    apart = stated[place[at]] & (guessed.rank[at] < 0) & ~np.isnan(guessed.score[at])
+    if apart.any():
+        n = int(apart.sum())
+        message = f"{n} relations with a score but no rank, of queries that have ranks"
+        findings.add("missing-score", "predictions", None, message, n)
     at = _once(at, place, image, "predictions", findings)
     query = place[at]
     within = np.arange(len(at)) - np.searchsorted(query, query)
@@ -258,10 +263,11 @@ def joined(states: Sequence[RelationState]) -> Pairs:
 
 def _sorted(at: Ints, query: Ints, side: _Side) -> tuple[Ints, Flags]:
     """Predictions by query, then by rank, else by falling score; of equal ones the earlier row
-    first. And for which queries all ranks are stated."""
+    first. And which queries have stated ranks."""
     n = int(query[at].max(initial=-1)) + 1
-    stated = np.bincount(query[at], side.rank[at] < 0, minlength=n) == 0
-    by = np.where(stated[query[at]], side.rank[at], -side.score[at])
+    stated = np.bincount(query[at], side.rank[at] >= 0, minlength=n) > 0
+    ranks = np.where(side.rank[at] < 0, np.inf, side.rank[at])
+    by = np.where(stated[query[at]], ranks, -side.score[at])
     return at[np.lexsort((by, query[at]))], stated
 
 

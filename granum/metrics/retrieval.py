@@ -94,8 +94,8 @@ class Retrieval(Protocol):
     ``hard`` or ``junk``, whose ``object`` is the id of a row on the image. Samples with the role
     ``query`` are queries too.
     Predictions: relations alike, with a ``score`` (higher is better), or with the attribute
-    ``rank`` (from 0) in the list of all images; where all relations of a query have ranks, those
-    count, and negatives may be left out. Their ``object`` is an id of the predictions' layer, or of
+    ``rank`` (from 0) in the list of all images: where a query has ranks, those count, and
+    negatives may be left out. Their ``object`` is an id of the predictions' layer, or of
     the truth's where the former has none of that number. A relevant image without a relation is
     missed.
 

@@ -30,19 +30,27 @@ def fill_poly(rings: Iterable[npt.ArrayLike], height: int, width: int) -> Mask:
     out = np.zeros((height, width), bool)
     for ring in rings:
         points = np.asarray(ring, np.int64).reshape(-1, 2)
-        crossings = np.zeros((height, width + 1), np.int32)
+        if not len(points):
+            continue
+        # Only where the ring is: most of a raster is not.
+        (left, top), (right, bottom) = (
+            np.clip(v, 0, (width, height)).tolist()
+            for v in (points.min(axis=0), points.max(axis=0) + 1)
+        )
+        crossings = np.zeros((bottom - top, right - left + 1), np.uint8)
         for edge in np.hstack([np.roll(points, 1, axis=0), points]).tolist():
             y0, y1 = edge[1], edge[3]
-            seen, inside = _clipped(edge, height, width)
+            seen, part = _clipped(edge, height, width)
             if seen:
-                _draw_line(out, *inside)
+                _draw_line(out, *part)
             if y0 == y1:
                 continue
-            a, b, c, d = inside if inside[1] != inside[3] else edge
+            a, b, c, d = part if part[1] != part[3] else edge
             rows = np.arange(max(min(y0, y1), 0), min(max(y0, y1), height))
             columns = a - (b - rows) * (c - a) // (d - b)  # rounded up
-            np.add.at(crossings, (rows, np.clip(columns, 0, width)), 1)
-        out |= np.cumsum(crossings[:, :-1], axis=1) % 2 == 1
+            crossings[rows - top, np.clip(columns, left, right) - left] ^= 1
+        inside = np.bitwise_xor.accumulate(crossings[:, :-1], axis=1)
+        out[top:bottom, left:right] |= inside.astype(bool)
     return out
 
 

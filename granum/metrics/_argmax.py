@@ -87,13 +87,15 @@ def argmax_hits(
     hit = np.zeros((len(best), len(thresholds)), bool)
     counted = np.ones_like(hit)
     order = np.argsort(-score, kind="stable")
+    # Those that try one truth together, the highest score first: sorted once for all thresholds.
+    order = order[best[order] >= 0]
+    order = order[np.argsort(best[order], kind="stable")]
     for t, threshold in enumerate(thresholds):
-        rows = order[(best[order] >= 0) & (overlap[order] >= threshold)]
+        rows = order[overlap[order] >= threshold]
         passed = ignored[best[rows]]
         counted[rows[passed], t] = False
         rows = rows[~passed]
-        first = np.unique(best[rows], return_index=True)[1]
-        hit[rows[first], t] = True
+        hit[rows[np.flatnonzero(np.diff(best[rows], prepend=-1))], t] = True
     return hit, counted
 
 

@@ -112,8 +112,12 @@ class Tubes:
 
     @cached_property
     def sides(self) -> Floats:
-        """Shape (4, rows): left, top, right, bottom, each column in one piece of memory."""
-        return np.vstack([self.box[:, :2].T, (self.box[:, :2] + self.box[:, 2:]).T])
+        """Shape (4, rows): left, top, right, bottom; each row in one piece of memory, where
+        boxes are looked up."""
+        out = np.empty((4, len(self.box)))
+        out[:2] = self.box[:, :2].T
+        out[2:] = out[:2] + self.box[:, 2:].T
+        return out
 
     @cached_property
     def owner(self) -> Ints:

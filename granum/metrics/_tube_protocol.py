@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -27,6 +28,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
+_Odd = tuple[str, str, str]
 FRAME = "frame_mAP@0.5"
 _LEAST = (0.5,)
 
@@ -48,6 +50,7 @@ class Counted:
         tally: for each of them right, wrong and missed boxes, shape (n, 3) each, as ``frames``.
         rows: how many boxes of truth and of predictions were compared.
         linked: how many tubes there are, of truth and of predictions.
+        odd: how many of them (or boxes) are to be told, by code, side and what they are.
     """
 
     keys: list[str]
@@ -57,6 +60,7 @@ class Counted:
     tally: tuple[Ints, Ints]
     rows: tuple[int, int]
     linked: tuple[int, int]
+    odd: Counter[_Odd]
     findings: Findings
 
 
@@ -116,12 +120,14 @@ class TubeProtocol(Protocol):
         true = side_of(truth, "truth", scope, numbers[0], spared, found, tubes=linked)
         said = side_of(predictions, "predictions", scope, numbers[1], spared, found, tubes=linked)
         frames, tally = [], []
+        odd: Counter[_Odd] = Counter()
         shown = self._shown(truth, scope, away)
         for of_tube in (False, True):
             some = said.boxes.take(said.linked == of_tube)
             keep, lost = self.detections(some)
-            for code, n in lost.items():
-                found.add(code, "predictions", None, f"{n} boxes that do not count", n)
+            odd += Counter(
+                {(code, "predictions", "boxes do not count"): n for code, n in lost.items()}
+            )
             some = some.take(keep)
             judged = judged_frames(
                 some,
@@ -133,7 +139,7 @@ class TubeProtocol(Protocol):
             frames.append(self._placed(judged, scope.groups))
             tally.append(_tally(judged, some, true.boxes, numbers[0][shown]))
         tubes, detected = true.tubes, self.detected_tubes(said.tubes)
-        self._tell_short(true, said, found)
+        odd += self._odd_tubes(true, said)
         judged = judged_tubes(
             detected,
             tubes,
@@ -150,6 +156,7 @@ class TubeProtocol(Protocol):
             (tally[0], tally[1]),
             (len(true.boxes), len(said.boxes)),
             (len(tubes), len(said.tubes)),
+            odd,
             found,
         )
 
@@ -171,14 +178,14 @@ class TubeProtocol(Protocol):
             truth_unit=np.searchsorted(groups, judged.truth_unit),
         )
 
-    def _tell_short(self, true: Side, said: Side, found: Findings) -> None:
-        if self.inclusive or not self.videos:
-            return
+    def _odd_tubes(self, true: Side, said: Side) -> Counter[_Odd]:
+        odd: Counter[_Odd] = Counter()
         for who, tubes in (("truth", true.tubes), ("predictions", said.tubes)):
-            n = int((tubes.first == tubes.last).sum())
-            if n:
-                message = f"{n} tubes of one frame can neither hit nor be hit"
-                found.add("one-frame-tube", who, None, message, n)
+            odd["track-gap", who, "tubes lack frames in between"] += int(tubes.gapped.sum())
+            if not self.inclusive:
+                short = int((tubes.first == tubes.last).sum())
+                odd["one-frame-tube", who, "tubes of one frame neither hit nor are hit"] += short
+        return +odd
 
     # ------------------------------------------------------------------ numbers
 
@@ -203,6 +210,8 @@ class TubeProtocol(Protocol):
         numbers = _Numbers(self, frames, tubes, self._scored(context), comparable)
         values = numbers.values(np.ones(len(keys), np.int64))
         findings = joined_findings((s.findings for s in counted), by_place=True)
+        for (code, who, what), n in sorted(sum((s.odd for s in counted), Counter()).items()):
+            findings.add(code, who, None, f"{n} {what}", n)
         undefined = [name for name, value in values.items() if value is None]
         if undefined:
             why = "no scored class has truth" if values[FRAME] is None else "no tubes"

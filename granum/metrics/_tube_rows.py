@@ -164,7 +164,7 @@ def side_of(
         at = np.maximum(rows.sample, 0)
         away = np.isin(frame, spared)[at] if len(frame) else np.zeros(len(at), bool)
         rows.drop(is_box & away, "not-compared", "on frames that do not count")
-    score = np.asarray(column(table, "score").fill_null(np.nan), np.float64)
+    score = np.asarray(column(table, "score").fill_null(np.nan), np.float64).copy()
     orders = np.append(_integers(batch.samples, "order"), 0)[rows.sample]
     timed = np.append(np.asarray(column(batch.samples, "order").is_valid()), False)[rows.sample]
     boxes = rows.alive & is_box
@@ -195,8 +195,6 @@ def side_of(
         built = built.take(np.flatnonzero(~np.isnan(said)))
     lone = rows.alive & ~is_box & ~np.isin(tracks.code, tracks.code[members])
     rows.tell(lone, "missing-geometry", "of tubes without a box")
-    if gaps := int(built.gapped.sum()):
-        found.add("track-gap", who, None, f"{gaps} tubes lack frames in between", gaps)
     at = np.flatnonzero(boxes)
     place = rows.sample[at]
     linked = np.isin(at, members)

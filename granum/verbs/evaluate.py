@@ -128,7 +128,7 @@ class _Asked:
         other, by = self.given, "key"
         if predictions is not None:
             read_ = self._results(predictions, findings)
-            other = read_ or _opened(predictions, self.images)
+            other = _opened(predictions, self.images) if read_ is None else read_
             by = "source_id" if read_ is None and _of_results(other) else "key"
         own = predictions is None
         name = layer or _only_layer(other, without=self.truth_layer if own else None)

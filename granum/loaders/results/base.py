@@ -31,6 +31,7 @@ results: Registry[type[Results]] = Registry(
         "open_images": "granum.loaders.results.open_images",
         "pixel_retrieval": "granum.loaders.results.pixel_retrieval",
         "revisitop": "granum.loaders.results.revisitop",
+        "scores_csv": "granum.loaders.results.scores_csv",
         "voc": "granum.loaders.results.voc",
     },
     "granum.results",

@@ -1,8 +1,7 @@
-"""Means of figures per unit that no order and no unit of weight 0 changes."""
+"""Means of figures per unit that no unit of weight 0 changes, to the bit."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +14,8 @@ def weighted_mean(
     figures: npt.ArrayLike | Sequence[float | None],
     weights: npt.NDArray[np.int64] | None = None,
 ) -> float | None:
-    """The mean of the figures that are defined, summed exactly, rounded once.
+    """The mean of the figures that are defined; others, and those of weight 0, are taken out before
+    anything is summed.
 
     Args:
         figures: shape (n,); NaN or None where undefined.
@@ -28,4 +28,4 @@ def weighted_mean(
     times = np.ones(len(values), np.int64) if weights is None else np.asarray(weights, np.int64)
     used = ~np.isnan(values) & (times > 0)
     n = int(times[used].sum())
-    return math.fsum((values[used] * times[used]).tolist()) / n if n else None
+    return float((values[used] * times[used]).sum()) / n if n else None

@@ -16,7 +16,7 @@ divides by 0 is None, where official code gives NaN. Nothing is ranked, so there
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -221,11 +221,14 @@ class Change(Protocol):
     ) -> tuple[_Values, pa.Table, pa.Table]:
         classes = Classes.among(context.categories, self.unchanged, self.ignore)
 
-        def scored(some: Sequence[_Counted], weights: Iterable[int]) -> tuple[SemanticScores, Ints]:
+        cells = [p.cells for p in pairs if p.cells is not None]
+        index = np.concatenate([np.empty(0, np.int64), *(c[0] for c in cells)])
+        pixels = np.concatenate([np.empty(0, np.int64), *(c[1] for c in cells)])
+        pair_of_cell = np.repeat(np.arange(len(cells)), [len(c[0]) for c in cells])
+
+        def scored(index: Ints, pixels: Ints) -> tuple[SemanticScores, Ints]:
             flat = np.zeros(classes.number**2, np.int64)
-            for pair, times in zip(some, weights, strict=True):
-                if pair.cells is not None and times:
-                    flat[pair.cells[0]] += pair.cells[1] * times
+            np.add.at(flat, index, pixels)
             matrix = flat.reshape(classes.number, classes.number)
             return semantic_scores(matrix, among_changed=self.score == "fusu"), matrix
 
@@ -237,9 +240,9 @@ class Change(Protocol):
             return {**out, f"{self.score}_score": scores.score(_WEIGHTS[self.score])}
 
         def values(weights: Ints) -> dict[str, float | None]:
-            return told(scored(pairs, weights.tolist())[0])
+            return told(scored(index, pixels * weights[pair_of_cell])[0])
 
-        whole, matrix = scored(pairs, [1] * len(pairs))
+        whole, matrix = scored(index, pixels)
         names = context.categories["name"].to_pylist()
         of = classes.of.tolist()
         shown = [i for i, c in enumerate(of) if c > 0 and i not in classes.change]
@@ -256,7 +259,7 @@ class Change(Protocol):
                 "predicted_pixels": predicted,
             }
         )
-        own = [told(scored([p], [1])[0]) for p in pairs]
+        own = [told(scored(*one)[0]) for one in cells]
         columns = list(told(whole))
         return values, per_class, _columns({"key": [p.sample for p in pairs]}, own, columns)
 

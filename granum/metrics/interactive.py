@@ -27,7 +27,6 @@ import pyarrow as pa
 from granum.errors import UsageError
 from granum.metrics._click_rows import Clicked, clicked
 from granum.metrics._drawn import drawn_samples
-from granum.metrics._weighted_means import weighted_mean
 from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
 from granum.schema.attributes import attribute_dicts
 from granum.schema.findings import Findings
@@ -140,9 +139,10 @@ class Interactive(Protocol):
             failed = failures(ious, t, self.max_clicks, mode=self.mode)
             out[f"noc_{_percent(t)}"] = int(counts @ times) / total if total else None
             out[f"nof_{_percent(t)}"] = float(failed @ times) if total else None
+        curve = mean_iou(ious, times) if total else None
         for k in self.clicks:
-            out[f"iou_{k}"] = weighted_mean(ious[:, k - 1], times)
-        out["auc"] = auc(mean_iou(ious, times)) if total else None
+            out[f"iou_{k}"] = None if curve is None else float(curve[k - 1])
+        out["auc"] = None if curve is None else auc(curve)
         return out
 
     def _per_class(self, objects: Sequence[Clicked], ious: Floats, context: Context) -> pa.Table:
@@ -235,7 +235,9 @@ def mean_iou(ious: npt.ArrayLike, times: Ints | None = None) -> Floats:
     """The mean IoU after each click, shape (clicks,), of shape (objects, clicks), objects > 0;
     ``times``: how often each object counts."""
     table = _table(ious)
-    return np.array([weighted_mean(table[:, k], times) for k in range(table.shape[1])], np.float64)
+    each = np.ones(len(table), np.int64) if times is None else times
+    used = each > 0
+    return np.asarray((table[used] * each[used, None]).sum(axis=0) / each.sum(), np.float64)
 
 
 def auc(curve: npt.ArrayLike) -> float:

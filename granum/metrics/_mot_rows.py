@@ -56,7 +56,7 @@ class Classes:
         names = context.categories["name"].to_pylist()
         n = len(names)
         plain = [name.lower().replace("_", " ") for name in names]
-        rule = _rule(preprocess, plain, context)
+        rule: Rule = "none" if agnostic else _rule(preprocess, plain, context)
         none = np.zeros(n, bool)
         if rule == "none" and not agnostic and n > 1:
             return Classes(list(names), np.arange(n), none, (-1, -1), rule)

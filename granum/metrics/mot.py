@@ -98,7 +98,7 @@ class Mot(Protocol):
             too; ``none``: all classes count, as for MOT15. True boxes that are to be ignored (of
             confidence 0) never count. ``auto`` is ``mot17`` where the truth has such classes
             (``mot20`` where all its sequences are called so), else ``none``.
-        agnostic: categories do not matter (TrackEval's MOT15); not with ``mot17`` and ``mot20``.
+        agnostic: categories do not matter, and nothing is preprocessed (TrackEval's MOT15).
         threshold: similarity from which CLEAR and Identity match boxes.
         mode: see the module.
     """
@@ -126,7 +126,9 @@ class Mot(Protocol):
         if not 0 < self.threshold <= 1:
             raise UsageError(f"threshold {self.threshold}: above 0, at most 1")
         if self.agnostic and self.preprocess in ("mot17", "mot20"):
-            raise UsageError(f"{self.preprocess} compares pedestrians: agnostic says nothing of it")
+            raise UsageError(
+                f"preprocess {self.preprocess!r} compares pedestrians, agnostic all boxes"
+            )
 
     def state(self, truth: Batch, predictions: Batch, context: Context) -> _State:
         found = Findings(on_error="skip")

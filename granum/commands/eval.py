@@ -58,6 +58,7 @@ def flags(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--images", metavar="DIR", help="the folder of the images")
     p.add_argument("--join", action="store_true", help="add the numbers per sample as columns")
+    p.add_argument("--prefix", metavar="NAME", help="of those columns (default: eval.PROTOCOL)")
     p.add_argument(
         "-o",
         "--output",
@@ -89,6 +90,7 @@ def run(a: argparse.Namespace) -> Outcome:
         seed=a.seed,
         against=a.against,
         join=a.join,
+        prefix=a.prefix,
         workers=a.workers,
         scheduler=a.scheduler,
     )

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from granum.errors import UsageError
 from granum.metrics.base import Result
+from granum.schema.tables import column
 from granum.store.columns import NewColumn, Roots, add_columns, column_identity
 from granum.store.dataset import Dataset
 from granum.store.parts import Batch
@@ -31,6 +32,7 @@ def column_names(result: Result, prefix: str | None = None) -> dict[str, str]:
 
 def join_columns(dataset: Dataset, result: Result, prefix: str | None = None) -> Dataset:
     """Add the numbers per sample as derived columns, joined by key; null where there is none.
+    Numbers of a video, pair or volume go to each of its samples, unless they are one sample's.
 
     Their identity holds the protocol, its parameters, both layers and a digest of the numbers: the
     same evaluation again is a cache hit.
@@ -62,7 +64,7 @@ def join_columns(dataset: Dataset, result: Result, prefix: str | None = None) ->
             )
     columns = [
         NewColumn(
-            column,
+            joined,
             parameters={
                 "protocol": result.protocol,
                 "parameters": json.loads(json.dumps(facts.get("parameters", {}), default=str)),
@@ -71,25 +73,32 @@ def join_columns(dataset: Dataset, result: Result, prefix: str | None = None) ->
             },
             facts={"protocol": result.protocol, "number": name},
         )
-        for name, column in names.items()
+        for name, joined in names.items()
     ]
-    return add_columns(dataset, columns, _Joined(result.per_sample, names))
+    groups = None
+    if result.recount is not None and result.recount.unit == "group":
+        groups = dataset.groups["key"].combine_chunks()
+    return add_columns(dataset, columns, _Joined(result.per_sample, names, groups))
 
 
 @dataclass(frozen=True)
 class _Joined:
-    """Looks the samples of a batch up by key."""
+    """Looks the samples of a batch up by key, else (``groups``: their keys) by their group's."""
 
     table: pa.Table
     names: Mapping[str, str]
+    groups: pa.Array | None
 
     def __call__(self, batch: Batch, roots: Roots, wanted: Sequence[str]) -> dict[str, pa.Array]:
         keys = self.table["key"].combine_chunks()
         rows = pc.index_in(batch.samples["key"].combine_chunks(), value_set=keys)
+        if self.groups is not None:
+            of = self.groups.take(column(batch.samples, "group").combine_chunks())
+            rows = pc.coalesce(rows, pc.index_in(of, value_set=keys, skip_nulls=True))
         return {
-            column: self.table[name].combine_chunks().take(rows)
-            for name, column in self.names.items()
-            if column in wanted
+            joined: self.table[name].combine_chunks().take(rows)
+            for name, joined in self.names.items()
+            if joined in wanted
         }
 
 

@@ -196,3 +196,14 @@ def test_in_other_processes(tmp_path: Any) -> None:
     with executor(2) as pool:
         result = evaluate(truth, predictions, Frames(), executor=pool)
     assert result.values == {"a": 2.0, "b": -2.0}
+
+
+def test_numbers_of_a_group_are_joined_to_its_samples(tmp_path: Any) -> None:
+    pytest.importorskip("scipy")
+    import granum
+
+    truth = videos({"a": [1, 2], "b": [1]}, loose=1).save(tmp_path / "t.granum")
+    predictions = videos({"a": [1, 2], "b": []}, score=1.0)
+    granum.evaluate(truth, predictions, protocol="mot", join=True)
+    joined = granum.open(tmp_path / "t.granum").samples()
+    assert joined["col.eval.mot.HOTA"].to_pylist() == [1.0, 1.0, 0.0, None]

@@ -383,3 +383,22 @@ def test_trees_of_pairs_are_judged_as_they_are(tmp_path: Path) -> None:
     assert result.facts["task"] == "semantic" and result.facts["predictions"] == 2
     joined = result.per_sample.to_pylist()  # type: ignore[union-attr]
     assert [r["key"] for r in joined] == ["im2/a.png"]
+
+
+def test_a_tree_of_fusu_is_scored_as_its_code_does(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    truth = rng.integers(0, 18, (2, 40, 50))
+    guess = np.where(rng.random(truth.shape) < 0.7, truth, rng.integers(0, 18, truth.shape))
+    for side, both in (("gt", truth), ("dt", guess)):
+        files = {"im1": both[0], "im2": both[1], "im1_label": both[0], "im2_label": both[1]}
+        for folder, values in files.items():
+            path = tmp_path / side / folder / "6_255.png"
+            path.parent.mkdir(parents=True)
+            path.write_bytes(png(values))
+    sides = [granum.read(tmp_path / side, "fusu") for side in ("gt", "dt")]
+    result = evaluate(*sides, "change", parameters={"score": "fusu"})
+    score, classes = fusu_code(truth, guess, 18)
+    assert result["fusu_score"] == pytest.approx(score)
+    assert result["class_miou"] == pytest.approx(classes)
+    table = {r["category"]: r for r in result.per_class.to_pylist()}  # type: ignore[union-attr]
+    assert len(table) == 18 and table["cropland"]["iou"] > 0 and table["unchanged"]["iou"] is None

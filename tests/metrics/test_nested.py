@@ -29,6 +29,7 @@ from granum.metrics.nested import (
 from granum.schema import rows
 from granum.store.dataset import Dataset
 from granum.store.volumes import read_label_volume
+from tests.data import shared
 from tests.metrics.groups import in_group_parts
 from tests.metrics.made import dataset, in_parts, masked, same, whole
 
@@ -356,3 +357,17 @@ def test_parts_in_any_order_and_choices_of_volumes() -> None:
     whole_set = in_parts(NestedImages(), images, [6], 0)
     assert same(whole_set, in_parts(NestedImages(), images, [1, 3, 2], 1))
     assert whole_set.recount is not None and whole_set.recount.unit == "sample"
+
+
+def test_the_fixtures_of_brats() -> None:
+    for name in ("brats_dataset", "brats_numpy_dataset"):
+        found = granum.read(shared(f"format_fixtures/{name}"), "brats")
+        result = evaluate(found, found, "nested")
+        assert result["dice"] == 1 and result["hd95"] == 0
+        table = result.per_class.to_pylist()  # type: ignore[union-attr]
+        if name == "brats_dataset":
+            # Of its two cases one has labels: edema 1, non-enhancing 2, enhancing 3.
+            assert [r["true_elements"] for r in table] == [5, 2, 0]
+            assert result.findings.counts["no-truth"] == 1 and table[2]["both_empty"] == 1
+        else:
+            assert result.facts["volumes_scored"] == 2

@@ -18,7 +18,11 @@ def in_group_parts(
     """The result from some groups at a time, in a shuffled order, as if other processes had
     counted them. ``cuts``: where parts begin, and the end."""
     pairing = GroupPairing(
-        truth, guess, needs=protocol.needs, kinds=(protocol.truth_kinds, protocol.kinds)
+        truth,
+        guess,
+        needs=protocol.needs,
+        kinds=(protocol.truth_kinds, protocol.kinds),
+        scale_free=protocol.scale_free,
     )
     pairing.__dict__["cuts"] = list(cuts)
     context = Context(truth.categories, None, None, len(truth), groups=truth.groups)

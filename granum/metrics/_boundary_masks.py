@@ -42,7 +42,8 @@ def boundary(mask: npt.ArrayLike, dilation: int) -> Flags:
         UsageError: the mask has not two dimensions, or ``dilation`` is below 1.
     """
     flags = np.asarray(mask) != 0
-    return flags & boundaries(flags, dilation)
+    _check(flags, dilation)
+    return flags & _spread(~flags, dilation, outside=True)
 
 
 def boundaries(labels: npt.NDArray[np.generic], dilation: int) -> Flags:
@@ -56,11 +57,8 @@ def boundaries(labels: npt.NDArray[np.generic], dilation: int) -> Flags:
     Raises:
         UsageError: as of :func:`boundary`.
     """
-    if labels.ndim != 2:
-        raise UsageError(f"a mask has two dimensions, this one has {labels.ndim}")
-    if dilation < 1:
-        raise UsageError(f"dilation is {dilation}; it must be 1 or more")
-    return _spread(_edges(labels), dilation - 1)
+    _check(labels, dilation)
+    return _spread(_edges(labels), dilation - 1, outside=False)
 
 
 def boundary_iou(a: npt.ArrayLike, b: npt.ArrayLike, dilation_ratio: float = 0.02) -> float:
@@ -85,6 +83,13 @@ def boundary_iou(a: npt.ArrayLike, b: npt.ArrayLike, dilation_ratio: float = 0.0
     return np.count_nonzero(one & other) / union if union else math.nan
 
 
+def _check(picture: npt.NDArray[np.generic], dilation: int) -> None:
+    if picture.ndim != 2:
+        raise UsageError(f"a mask has two dimensions, this one has {picture.ndim}")
+    if dilation < 1:
+        raise UsageError(f"dilation is {dilation}; it must be 1 or more")
+
+
 def _edges(labels: npt.NDArray[np.generic]) -> Flags:
     """Pixels one of whose eight neighbours is another label, or outside."""
     height, width = labels.shape
@@ -100,9 +105,11 @@ def _edges(labels: npt.NDArray[np.generic]) -> Flags:
     return out
 
 
-def _spread(flags: Flags, radius: int) -> Flags:
-    """Whether any flag is set within ``radius`` rows and columns."""
-    run = np.pad(flags, radius)
+def _spread(flags: Flags, radius: int, *, outside: bool) -> Flags:
+    """Whether any flag is set within ``radius`` rows and columns; ``outside`` are those beyond."""
+    height, width = flags.shape
+    run = np.full((height + 2 * radius, width + 2 * radius), outside)
+    run[radius : radius + height, radius : radius + width] = flags
     for step in _steps(2 * radius + 1):
         run = run[: len(run) - step] | run[step:]
     for step in _steps(2 * radius + 1):

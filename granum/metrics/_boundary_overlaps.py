@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -40,14 +41,12 @@ class BoundaryOverlaps(MaskOverlaps):
         pairs = pairs[np.argsort(truth.sample[true[pairs]], kind="stable")]
         ends = np.flatnonzero(np.diff(truth.sample[true[pairs]], prepend=-1, append=-1))
         for first, last in pairwise(ends.tolist()):
-            edges: tuple[dict[int, _Edge], dict[int, _Edge]] = ({}, {})
-            for pair in pairs[first:last].tolist():
-                both = int(true[pair]), int(found[pair])
-                for i, known, drawn in zip(both, edges, (masks, predicted), strict=True):
-                    if i not in known:
-                        known[i] = _Edge.of(drawn[i], self.dilation_ratio)
-                thin = edges[0][both[0]].iou(edges[1][both[1]])
-                value[pair] = min(value[pair], thin)
+            some = pairs[first:last]
+            (a, to), (b, at) = (np.unique(r[some], return_inverse=True) for r in (true, found))
+            mine = _edges([masks[i] for i in a.tolist()], self.dilation_ratio)
+            theirs = _edges([predicted[i] for i in b.tolist()], self.dilation_ratio)
+            thin = [theirs[i].iou(mine[j]) for i, j in zip(at.tolist(), to.tolist(), strict=True)]
+            value[some] = np.minimum(value[some], thin)
         return value
 
 
@@ -91,15 +90,6 @@ class _Edge:
     flags: Flags
     pixels: int
 
-    @staticmethod
-    def of(mask: Rle, ratio: float) -> _Edge:
-        from pycocotools import mask as coco_mask
-
-        x, y, width, height = (int(v) for v in coco_mask.toBbox(mask))
-        drawn = geometry.rle_decode(mask["size"], mask["counts"])[y : y + height, x : x + width]
-        flags = boundary(drawn.T, dilation_of(tuple(mask["size"]), ratio))
-        return _Edge(x, y, flags, int(np.count_nonzero(flags)))
-
     def iou(self, other: _Edge) -> float:
         x, y = max(self.x, other.x), max(self.y, other.y)
         one = self.flags[x - self.x :, y - self.y :]
@@ -107,3 +97,25 @@ class _Edge:
         width, height = (min(a, b) for a, b in zip(one.shape, two.shape, strict=True))
         inner = int(np.count_nonzero(one[:width, :height] & two[:width, :height]))
         return inner / (self.pixels + other.pixels - inner) if inner else 0.0
+
+
+def _edges(masks: Sequence[Rle], ratio: float) -> list[_Edge]:
+    """Boundaries of masks, each ``ratio`` of its image's diagonal thick."""
+    from pycocotools import mask as coco_mask
+
+    lengths = np.cumsum([0, *(len(m["counts"]) for m in masks)])
+    counts, first = geometry.rle_counts_many(b"".join(m["counts"] for m in masks), lengths)
+    out = []
+    for mask, (a, b) in zip(masks, pairwise(first.tolist()), strict=True):
+        x, y, width, height = (int(v) for v in coco_mask.toBbox(mask))
+        # Runs go down one column after the other; only the box's columns are drawn.
+        tall = mask["size"][0]
+        ends = np.clip(np.cumsum(counts[a:b]) - x * tall, 0, width * tall)
+        drawn = np.zeros(width * tall, bool)
+        drawn[: ends.max(initial=0)] = np.repeat(
+            np.arange(b - a) % 2 == 1, np.diff(ends, prepend=0)
+        )
+        box = drawn.reshape(width, tall)[:, y : y + height]
+        flags = boundary(box, dilation_of(tuple(mask["size"]), ratio))
+        out.append(_Edge(x, y, flags, int(np.count_nonzero(flags))))
+    return out

@@ -174,7 +174,8 @@ class Protocol(ABC):
         extra: of granum that it needs, if any.
         needs: columns (``category``, ``score``) without which a prediction cannot be counted, or
             ``known`` (a category that it may have is one of the truth's); rows that lack them are
-            findings and never reach ``state``.
+            findings and never reach ``state``. ``own``: categories of predictions are rows of
+            ``Context.prediction_categories``.
         kinds: of rows that it compares (None: all); predictions of others are findings and never
             reach ``state``.
         truth_kinds: the same of the truth.
@@ -241,6 +242,7 @@ protocols: Registry[type[Protocol]] = Registry(
         "coco-bbox": "granum.metrics.coco",
         "coco-keypoints": "granum.metrics.coco",
         "coco-segm": "granum.metrics.coco",
+        "discovery": "granum.metrics.discovery",
         "interactive": "granum.metrics.interactive",
         "iqa": "granum.metrics.iqa",
         "lvis": "granum.metrics.lvis",

@@ -42,7 +42,8 @@ class Pairing:
         predictions: the dataset whose current layer is predicted; the same dataset seen with
             another layer, or another one whose samples have the same keys.
         needs: columns (``category``, ``score``) without which a prediction cannot be counted;
-            ``known``: a prediction that has a category has one of the truth.
+            ``known``: a prediction that has a category has one of the truth; ``own``: categories
+            of predictions stay rows of their own table (clusters, which the truth does not know).
         by: what samples are joined by: their ``key``, or their ``source_id`` (a file of results
             knows images and categories by their ids only).
         kinds: of rows that are compared, of truth and of predictions; None: any.
@@ -167,7 +168,7 @@ class Pairing:
             batch = kept(batch, ~absent)
             table = batch.annotations
             old = column(table, "category").combine_chunks()
-        if self.categories is None or not table.num_rows:
+        if self.categories is None or not table.num_rows or "own" in self.needs:
             return batch
         mapped = pa.array(self.categories, mask=self.categories < 0, type=pa.int32()).take(old)
         lost = np.asarray(pc.and_(old.is_valid(), mapped.is_null()))

@@ -6,7 +6,7 @@ Nothing is made before it is asked for, and all of it rests on the same matches.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -28,8 +28,6 @@ Flags = npt.NDArray[np.bool_]
 
 AREAS = {"": (0.0, 1e10), "s": (0.0, 32.0**2), "m": (32.0**2, 96.0**2), "l": (96.0**2, 1e10)}
 """Ranges of areas in pixels by the letter that official numbers have; both ends are within."""
-
-_BLOCK = 20_000  # classes of samples that are measured at a time
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,6 @@ class Case:
     ignored: Flags | None = None
     crowd: Flags | None = None
     spared: Flags | None = None
-    _kept: dict[str, list[Ranking]] = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[type[Case], tuple[object, ...]]:
         ranks = self.image_rank, self.category_rank
@@ -153,13 +150,9 @@ class Case:
         none = np.zeros(len(self.sides.predictions), bool)
         return none if self.spared is None else self.spared
 
-    @property
+    @cached_property
     def _rankings(self) -> list[Ranking]:
-        if "rankings" not in self._kept:
-            self._kept["rankings"] = [
-                self._ranking(*self._judged(name)) for name in self.rules.areas
-            ]
-        return self._kept["rankings"]
+        return [self._ranking(*self._judged(name)) for name in self.rules.areas]
 
     def _ranking(self, truths: Truths, found: Found) -> Ranking:
         rules = self.rules
@@ -171,20 +164,15 @@ class Case:
         low, high = AREAS[area]
         out = self._ignored | (truth.area < low) | (truth.area > high)
         found = matching.matches(given, self.rules.thresholds, out, self._crowd)
-        unit = predictions.sample[given.rows]
-        category = self.category_rank[predictions.category[given.rows]]
-        score = predictions.score[given.rows]
-        order = np.lexsort((given.rows, self.image_rank[unit], -score, category))
+        order, place = self._order
         rows = given.rows[order]
         size = self._found_area[rows]
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order))
         real = np.flatnonzero(~out)
         return (
             Truths(self.category_rank[truth.category[real]], truth.sample[real]),
             Found(
-                category=category[order],
-                unit=unit[order],
+                category=self.category_rank[predictions.category[rows]],
+                unit=predictions.sample[rows],
                 wrong=(size >= low) & (size <= high) & ~self._spared[rows],
                 place=place[given.found[found.pair]],
                 threshold=found.threshold,
@@ -192,6 +180,15 @@ class Case:
                 rank=given.rank[order],
             ),
         )
+
+    @cached_property
+    def _order(self) -> tuple[Ints, Ints]:
+        """Predictions as they are ranked: by class, then score, then image, then row; and the
+        place of each."""
+        rows, found = self._candidates.rows, self.sides.predictions
+        image, category = self.image_rank[found.sample[rows]], found.category[rows]
+        order = np.lexsort((rows, image, -found.score[rows], self.category_rank[category]))
+        return order, _inverse(order)
 
     @cached_property
     def _found_area(self) -> Floats:
@@ -205,34 +202,27 @@ class Case:
         """Average precision of each sample by itself; NaN where it has nothing to be found."""
         truths, found = self._judged(self.rules.areas[0])
         classes, n = max(len(self.category_rank), 1), len(self.image_rank)
-        mine = truths.unit * classes + truths.category
         theirs = found.unit * classes + found.category
         order = np.argsort(theirs, kind="stable")
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order))
-        place = place[found.place]
-        total, count = np.zeros(n), np.zeros(n)
-        pairs = np.unique(mine)
-        for first in range(0, len(pairs), _BLOCK):
-            low, high = pairs[first], pairs[min(first + _BLOCK, len(pairs)) - 1]
-            start, end = np.searchsorted(theirs[order], [low, high + 1]).tolist()
-            rows = order[start:end]
-            hit = np.flatnonzero((place >= start) & (place < end))
-            within = (mine >= low) & (mine <= high)
-            block = self._ranking(
-                Truths(mine[within], truths.unit[within]),
-                Found(
-                    category=theirs[rows],
-                    unit=found.unit[rows],
-                    wrong=found.wrong[rows],
-                    place=place[hit] - start,
-                    threshold=found.threshold[hit],
-                    real=found.real[hit],
-                    rank=found.rank[rows],
-                ),
-            )
-            curves = block.curves()
-            unit = curves.categories // classes
-            total += np.bincount(unit, curves.precision.mean(axis=(0, 1)), minlength=n)
-            count += np.bincount(unit, minlength=n)
+        ranking = self._ranking(
+            replace(truths, category=truths.unit * classes + truths.category),
+            Found(
+                category=theirs[order],
+                unit=found.unit[order],
+                wrong=found.wrong[order],
+                place=_inverse(order)[found.place],
+                threshold=found.threshold,
+                real=found.real,
+                rank=found.rank[order],
+            ),
+        )
+        unit = ranking.categories // classes
+        total = np.bincount(unit, ranking.average_precision(), minlength=n)
+        count = np.bincount(unit, minlength=n)
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _inverse(order: Ints) -> Ints:
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    return place

@@ -74,7 +74,7 @@ class Ranking:
         truths: to be found.
         found: predictions after matching.
         thresholds: how many there are.
-        recalls: shape (r,), rising from 0, evenly.
+        recalls: shape (r,), rising from 0.
         limits: predictions of a sample and class that count for recall.
     """
 
@@ -96,9 +96,8 @@ class Ranking:
         run = found.threshold[use] * k + category[found.place[use]]
         use = use[np.lexsort((found.place[use], run))]
         place = found.place[use]
-        self._category = category[place]
-        self._run = found.threshold[use] * k + self._category
-        self._first = np.searchsorted(self._run, np.arange(thresholds * k + 1))
+        run = found.threshold[use] * k + category[place]
+        self._first = np.searchsorted(run, np.arange(thresholds * k + 1))
         self._unit, self._right, self._more = found.unit[place], found.real[use], more[use]
         self._counted = np.cumsum(base)[place]
         rank = found.rank[place]
@@ -106,26 +105,23 @@ class Ranking:
 
     def curves(self, weights: Ints | None = None) -> Curves:
         """Of weights of shape (units,): how often each counts (None: once)."""
-        k, runs = len(self.categories), len(self._first) - 1
+        k = len(self.categories)
         truths = self._count(self._truths.unit, self._truths.category, weights)
-        each = np.ones(len(self._unit), np.int64) if weights is None else weights[self._unit]
-        times = np.ones(len(self._units), np.int64) if weights is None else weights[self._units]
-        hit = each * self._right
-        right, more, wrong = (_cumulated(v) for v in (hit, each * self._more, times))
-        start = self._first[:-1]
-        tp = right[1:] - right[start][self._run]
-        counted = more[1:] - more[start][self._run]
-        counted += wrong[self._counted] - wrong[self._starts][self._category]
-        of = np.maximum(truths, 1)
-        level = self._levels(tp / of[self._category])
-        best = np.zeros((runs, len(self.recalls)))
-        key = self._run * len(self.recalls) + level - 1
-        edges = np.flatnonzero(np.diff(key, prepend=-1))
-        if len(edges):
-            precision = tp / (counted + _EPSILON)
-            best.reshape(-1)[key[edges]] = np.maximum.reduceat(precision, edges)
+        hit, right, precision = self._hits(weights)
+        start, ends = self._first[:-1], self._first[1:]
+        # The hit that reaches each recall: the first of so many, or beyond the run's last.
+        needed = np.tile(_least(self.recalls, truths), (self.thresholds, 1))
+        nth = np.append(np.repeat(np.arange(len(hit)), hit), len(hit))
+        reached = nth[np.minimum(right[start, None] + needed, len(nth)) - 1]
+        missed = reached >= ends[:, None]
+        reached = np.minimum(reached, ends[:, None])
+        # Highest from one to the next; where both are one hit, of that hit alone.
+        best = np.zeros(reached.shape)
+        if k:
+            highest = np.maximum.reduceat(np.append(precision, 0.0), reached.ravel())
+            best = np.where(missed, 0.0, highest.reshape(reached.shape))
         np.maximum.accumulate(best[:, ::-1], axis=1, out=best[:, ::-1])
-        ends = self._first[1:]
+        of = np.maximum(truths, 1)
         found = []
         for limited in self._limited:
             sums = right if limited is None else _cumulated(hit * limited)
@@ -137,19 +133,56 @@ class Ranking:
             return Curves(self.categories, cube, recall)
         return Curves(self.categories[defined], cube[..., defined], recall[..., defined])
 
+    def average_precision(self) -> Floats:
+        """Mean precision of each class over recalls and thresholds, shape (k,). Of many classes
+        with few truths, as those of each sample are, it is made without curves."""
+        k = len(self.categories)
+        hit, right, best = self._hits(None)
+        runs = np.diff(self._first)
+        place = np.arange(len(hit))
+        begins, ends = (np.repeat(v, runs) for v in (self._first[:-1], self._first[1:]))
+        step = 1
+        while step < runs.max(initial=0):  # the highest of 1, 2, 4… from each on
+            more = np.flatnonzero(place + step < ends)
+            best[more] = np.maximum(best[more], best[more + step])
+            step *= 2
+        tp = right[1:] - right[begins]
+        category = np.repeat(np.arange(len(runs)), runs) % max(k, 1)
+        truths = self._count(self._truths.unit, self._truths.category, None)
+        level = np.searchsorted(self.recalls, tp / truths[category], side="right")
+        before = np.append(0, level[:-1])
+        before[place == begins] = 0
+        total = np.bincount(category, best * (level - before), minlength=k)
+        return np.asarray(total / (len(self.recalls) * self.thresholds), np.float64)
+
+    def _hits(self, weights: Ints | None) -> tuple[Ints, Ints, Floats]:
+        """Of each match how many hits it is, shape (h,); how many there are before it and in all,
+        shape (h + 1,); and the precision up to it."""
+        each = np.ones(len(self._unit), np.int64) if weights is None else weights[self._unit]
+        times = np.ones(len(self._units), np.int64) if weights is None else weights[self._units]
+        hit = each * self._right
+        right, more, wrong = (_cumulated(v) for v in (hit, each * self._more, times))
+        start = self._first[:-1]
+        runs = np.diff(self._first)
+        tp = right[1:] - np.repeat(right[start], runs)
+        counted = more[1:] + wrong[self._counted]
+        counted -= np.repeat(more[start] + np.tile(wrong[self._starts], self.thresholds), runs)
+        return hit, right, tp / (counted + _EPSILON)
+
     def _count(self, unit: Ints, category: Ints, weights: Ints | None) -> Ints:
         times = None if weights is None else weights[unit]
         counts = np.bincount(category, times, minlength=len(self.categories))
         return np.asarray(counts, np.int64)
 
-    def _levels(self, recall: Floats) -> Ints:
-        """How many of the recalls are reached, from 1."""
-        last = len(self.recalls) - 1
-        # A guess that rounding may put one off, corrected by the comparison that counts.
-        guess = np.minimum((recall * last).astype(np.int64), last)
-        guess -= self.recalls[guess] > recall
-        guess += self.recalls[np.minimum(guess + 1, last)] <= recall
-        return np.minimum(guess, last) + 1
+
+def _least(recalls: Floats, truths: Ints) -> Ints:
+    """How many hits reach each recall, one at least: shape (truths, recalls)."""
+    of = np.maximum(truths, 1)[:, None]
+    least = np.ceil(recalls * of)
+    # Rounding may put the product one off; the quotient is what official code compares.
+    least -= (least - 1) / of >= recalls
+    least += least / of < recalls
+    return np.maximum(least, 1).astype(np.int64)
 
 
 def _cumulated(values: Ints) -> Ints:

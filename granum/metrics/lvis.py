@@ -22,7 +22,8 @@ Large-Vocabulary Object Detectors: The Devil is in the Details", 2021
 (achalddave/large-vocab-devil, scripts/evaluate_ap_fixed.py): the 10,000 best of each class over
 the whole set, and no limit per image. Counts of other choices of samples keep that choice.
 
-The area of a prediction is its box's or its mask's, whichever is compared.
+The area of a prediction is its box's or its mask's, whichever is compared (official code takes the
+box's of results of masks that state a box as well).
 """
 
 from __future__ import annotations

@@ -204,6 +204,35 @@ def test_recounts_are_evaluations(tmp_path: Path, iou_type: str, seed: int) -> N
         assert ap == (None if alone is None else pytest.approx(alone, abs=1e-12))
 
 
+@pytest.mark.parametrize("iou_type", TYPES)
+def test_weights_are_images_repeated(tmp_path: Path, iou_type: str) -> None:
+    """No two predictions have the same score, but those of copies."""
+    truth, results = case(4, iou_type)
+    rng = np.random.default_rng(4)
+    scores = rng.permutation(len(results)) / len(results)
+    results = [{**r, "score": float(s)} for r, s in zip(results, scores, strict=True)]
+    whole = judged(tmp_path / "a", truth, results, iou_type=iou_type)
+    assert whole.recount is not None
+    weights = rng.multinomial(14, np.full(14, 1 / 14))
+    assert weights.max() > 1
+    ids = [int(Path(k).stem) for k in whole.recount.keys.to_pylist()]
+    times = dict(zip(ids, weights.tolist(), strict=True))
+
+    def copies(rows: list[Any], key: str) -> list[Any]:
+        return [{**r, key: 1000 * r[key] + n} for r in rows for n in range(times[r[key]])]
+
+    images = [
+        {**i, "coco_url": f"http://x/val2017/{i['id']}.jpg"} for i in copies(truth["images"], "id")
+    ]
+    annotations = copies(truth["annotations"], "image_id")
+    annotations = [{**a, "id": n + 1} for n, a in enumerate(annotations)]
+    repeated = {**truth, "images": images, "annotations": annotations}
+    real = judged(tmp_path / "b", repeated, copies(results, "image_id"), iou_type=iou_type)
+    copy = pickle.loads(pickle.dumps(whole))
+    for one in (whole, copy):
+        assert dict(one.recount.values(weights)) == dict(real.values)
+
+
 def test_parts_in_any_order_and_orders_of_samples(tmp_path: Path) -> None:
     truth, found = loaded(written(tmp_path, *case(21, "segm")))
     expected = evaluate(truth, found, "lvis")

@@ -169,6 +169,7 @@ class PixelRetrieval(Protocol):
                 "pairs_without_prediction": overlaps.count("empty"),
                 "pairs_failing": overlaps.count("failing"),
                 "pairs_not_labelled": overlaps.count("unlabelled"),
+                "collection": _collection(states),
                 "queries_skipped": pairs.keys.filter(pa.array(skipped)).to_pylist(),
                 "deviations": ["recall over all relevant images"] if whole else [],
             },
@@ -180,8 +181,7 @@ class PixelRetrieval(Protocol):
         out = np.zeros(queries, bool)
         if self.mode == "corrected":
             return out
-        towns = frozenset[str]().union(*(s.towns for s in states))
-        named = SKIPPED[next(iter(towns))] if len(towns) == 1 else ()
+        named = SKIPPED.get(_collection(states) or "", ())
         wanted = named if self.skipped is None else self.skipped
         out[[q for q in wanted if 0 <= q < queries]] = True
         return out
@@ -235,6 +235,12 @@ class PixelRetrieval(Protocol):
                 first = pairs.keys[int(lost[0])].as_py()
                 message = f"mIoU of {p}: {len(lost)} queries have no pair (first: {first!r})"
                 findings.add("undefined-number", "values", first, message, len(lost))
+
+
+def _collection(states: Sequence[_State]) -> str | None:
+    """The collection that keys of samples name; None where they name none or both."""
+    towns = sorted(frozenset[str]().union(*(s.towns for s in states)))
+    return towns[0] if len(towns) == 1 else None
 
 
 def _average(values: Sequence[float | None]) -> float | None:

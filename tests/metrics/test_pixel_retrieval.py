@@ -297,14 +297,16 @@ def test_queries_skipped_are_in_the_divisor() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prefix", "skipped"), [("roxford5k/", [56, 63]), ("rparis6k/", [57, 59]), ("", [])]
+    ("prefix", "skipped", "collection"),
+    [("roxford5k/", [56, 63], "oxford"), ("rparis6k/", [57, 59], "paris"), ("", [], None)],
 )
-def test_which_queries_are_skipped(prefix: str, skipped: list[int]) -> None:
+def test_which_queries_are_skipped(prefix: str, skipped: list[int], collection: str | None) -> None:
     truth: Truth = [{"easy": [], "hard": [0], "junk": []}] * 70
     labels = {(q, 0): [SAME] for q in range(70)}
     data = dataset(truth, labels, {(q, 0): SAME for q in range(70)}, [[0] * 70], prefix=prefix)
     result = judged(data)
     assert result.facts["queries_skipped"] == [f"{prefix}query/q{q}" for q in skipped]
+    assert result.facts["collection"] == collection
     assert result["mAP_H"] == pytest.approx((70 - len(skipped)) / 70, abs=1e-12)
     assert judged(data, mode="corrected")["mAP_H"] == 1
     assert judged(data, skipped=[])["mAP_H"] == 1

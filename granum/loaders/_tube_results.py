@@ -29,7 +29,12 @@ def are_results(found: Any) -> bool:
 
 
 def read_results(
-    found: Any, where: str, truth: Truth, intake: Intake, categories: list[int]
+    found: Any,
+    where: str,
+    truth: Truth,
+    intake: Intake,
+    categories: list[int],
+    scored: str | None = "val",
 ) -> Iterator[Incoming]:
     """Detections as predictions: objects with scores, and rows of tubes with theirs.
 
@@ -39,6 +44,7 @@ def read_results(
         truth: the ground truth, whose videos are the intake's groups.
         intake: gets faults.
         categories: the row of each label.
+        scored: the split whose videos detections in frames number.
 
     Raises:
         FormatError: an array that holds no numbers.
@@ -50,7 +56,9 @@ def read_results(
         tubes = _reordered(tubes, np.argsort(tubes.video, kind="stable"))
         yield from tube_batches(tubes, intake, frames, categories)
         return
-    for batch in tube_batches(_frame_results(found, truth, reader), intake, frames, categories):
+    listed = [i for i, split in enumerate(truth.splits) if split == scored]
+    tubes = _frame_results(found, listed, reader)
+    for batch in tube_batches(tubes, intake, frames, categories):
         table = batch.layers[tables.DEFAULT_LAYER]
         # Each detection stands alone.
         alone = table.slice(0, table.num_rows - column(table, "sample").null_count)
@@ -106,14 +114,13 @@ def _reordered(tubes: Tubes, order: npt.NDArray[np.int64]) -> Tubes:
     )
 
 
-def _frame_results(found: Any, truth: Truth, reader: TubeReader) -> Tubes:
-    """Detections (n, 8) as tubes of one frame each."""
+def _frame_results(found: Any, scored: Sequence[int], reader: TubeReader) -> Tubes:
+    """Detections (n, 8) as tubes of one frame each; ``scored`` are the videos they number."""
     try:
         values = found.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise FormatError(reader.where, f"an array of {found.dtype}, not of numbers") from error
     video, frame, label, score = values[:, :4].T
-    scored = [i for i, s in enumerate(truth.splits) if s == "val"]  # what test_videos lists
     good = np.ones(len(values), bool)
     for code, name, numbers, lowest, highest in (
         ("unknown-sample", "video", video, 0, len(scored) - 1),

@@ -26,8 +26,10 @@ _SAMPLES = ("key", "source_id", "width", "height", "unit", "group", "role", "ord
 results: Registry[type[Results]] = Registry(
     "form of results",
     {
+        "ava": "granum.loaders.results.ava",
         "dota": "granum.loaders.results.dota",
         "mot": "granum.loaders.results.mot",
+        "multisports": "granum.loaders.results.multisports",
         "open_images": "granum.loaders.results.open_images",
         "pixel_retrieval": "granum.loaders.results.pixel_retrieval",
         "revisitop": "granum.loaders.results.revisitop",

@@ -170,9 +170,11 @@ class Change(Protocol):
         pairs = sorted((p for state in states for p in state.pairs), key=lambda p: p.key)
         findings = joined_findings((s.findings for s in states), by_place=True)
         semantic = self.task == "semantic" or any(p.cells is not None for p in pairs)
-        used = [p for p in pairs if (p.cells is not None if semantic else p.binary)]
+        used = []
         for pair in pairs:
-            if pair not in used:
+            if pair.cells is not None if semantic else pair.binary:
+                used.append(pair)
+            else:
                 found = "a mask of change, and no label map of both dates"
                 findings.add("no-truth", "truth", pair.key, found)
         report = self._semantic if semantic else self._binary

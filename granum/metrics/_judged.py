@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from granum.errors import UsageError
+from granum.metrics._small_areas import many_precisions
 
 __all__ = ["Judged", "Style", "area_under", "average_precision", "precision_recall", "sample_ap"]
 
@@ -186,7 +187,16 @@ def sample_ap(judged: Judged, units: int, categories: int, style: Style = "area"
         np.searchsorted(pairs, own.truth_category),
         own.truth_count,
     )
-    value = average_precision(own, len(pairs), style=style).mean(axis=1)
+    each = many_precisions(
+        own.ranked,
+        own.category,
+        own.hit,
+        own.counted,
+        own.truths(len(pairs)),
+        partial(area_under, style=style),
+        style,
+    )
+    value = each.mean(axis=1)
     unit = pairs // max(categories, 1)
     counted = ~np.isnan(value)
     total = np.bincount(unit[counted], weights=value[counted], minlength=units)

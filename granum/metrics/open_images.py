@@ -115,6 +115,8 @@ class OpenImages(Protocol):
             raise UsageError(f"iou is {self.iou}; it must be above 0 and at most 1")
         if self.group_of_weight not in (0, 1):
             raise UsageError(f"group_of_weight is {self.group_of_weight}; it must be 0 or 1")
+        if isinstance(self.classes, str):  # one name, as the command line gives it
+            object.__setattr__(self, "classes", (self.classes,))
 
     def state(self, truth: Batch, predictions: Batch, context: Context) -> DetectionState:
         findings = Findings(on_error="skip")

@@ -255,3 +255,23 @@ def test_boxes() -> None:
     assert box_iou(a, b).tolist() == [pytest.approx(1 / 3), 0.0, 0.0]
     # Sides of three pixels: 2 x 3 of 9 + 9 - 6.
     assert box_iou(a, b, inclusive=True)[0] == pytest.approx(6 / 12)
+
+
+@pytest.mark.parametrize("style", [*STYLES, "trapezoid"])
+def test_of_each_sample_as_of_it_alone(style: Style) -> None:
+    """Samples of few and of many detections, at two thresholds."""
+    judged = drawn(5, units=9, n=40)
+    long = drawn(6, units=1, categories=2, n=300)
+    pieces = [
+        judged,
+        Judged(**{**vars(long), "unit": long.unit + 9, "truth_unit": long.truth_unit + 9}),
+    ]
+    whole = Judged.joined(pieces, 2)
+    value = sample_ap(whole, 11, 3, style)
+    assert np.isnan(value[10])
+    with_truth = [u for u in range(10) if (whole.truth_unit == u).any()]
+    assert len(with_truth) > 6
+    for unit in with_truth:
+        weights = (np.arange(11) == unit).astype(np.int64)
+        each = average_precision(whole, 3, weights, style).mean(axis=1)
+        assert value[unit] == pytest.approx(each[~np.isnan(each)].mean(), abs=1e-14)

@@ -246,6 +246,7 @@ def test_chosen_classes() -> None:
     assert [of_class(result, c) for c in range(6)] == [0.0, 1.0, None, None, None, None]
     assert result.findings.counts["not-compared"] == 2
     assert result.facts["truths"] == 1
+    assert run(truth, predicted, classes="Car")["mAP"] == 1.0
     with pytest.raises(UsageError, match="'Horse'"):
         run(truth, predicted, classes=("Horse",))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ pytest.importorskip("hotcoco")
 
 import granum
 from granum import cli
-from granum.errors import UsageError
+from granum.errors import MissingExtraError, UsageError
 from granum.metrics import lvis
 from granum.metrics.base import Context, Result
 from granum.metrics.evaluate import evaluate
@@ -407,7 +408,7 @@ def test_frequencies_are_attributes_of_classes() -> None:
 
 
 def test_areas() -> None:
-    """Ten by ten is small; where it is found by a prediction of another size, that one is not."""
+    """Ten by ten is small, unless another area is stated; no number is of ranges without truth."""
     result = of([boxed(0)], [boxed(0, 0.5)])
     assert (result["APs"], result["APm"], result["APl"]) == (ONE, None, None)
     assert (result["ARs@300"], result["ARm@300"]) == (ONE, None)
@@ -456,6 +457,13 @@ def test_unknown_classes_and_images_are_findings(tmp_path: Path) -> None:
     assert result.findings.counts["unknown-sample"] == 1
     clean = evaluate(*loaded(written(tmp_path, truth, results)), "lvis", parameters=given)
     assert dict(result.values) == dict(clean.values)
+
+
+def test_only_masks_need_hotcoco(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "hotcoco", None)
+    assert of([boxed(0)], [boxed(0, 0.5)])["AP"] == ONE
+    with pytest.raises(MissingExtraError, match=r"granum\[eval\]"):
+        of([boxed(0)], [boxed(0, 0.5)], iou_type="segm")
 
 
 def test_parameters_are_checked() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ __all__ = ["Multi", "Rows", "Single"]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+
+_DENSE = 1 << 28
+"""Most pairs of sample and class for which a table of flags is made."""
 
 _SUM = 0.01
 """How far from 1 the sum of probabilities may be (files round them)."""
@@ -41,9 +45,12 @@ class Rows:
         """``operation`` over the rows of each unit; ``none`` where it has no row."""
         out = np.full(self.units, none, np.float64)
         if len(self.unit):
-            starts = np.flatnonzero(np.diff(self.unit, prepend=-1))
-            out[self.unit[starts]] = operation.reduceat(values, starts)
+            out[self.unit[self._starts]] = operation.reduceat(values, self._starts)
         return out
+
+    @cached_property
+    def _starts(self) -> Ints:
+        return np.flatnonzero(np.diff(self.unit, prepend=-1))
 
 
 @dataclass(frozen=True)
@@ -162,16 +169,15 @@ class Multi:
     def __init__(self, rows: Rows, unit: Ints, label: Ints, threshold: float) -> None:
         self.units, self.classes = rows.units, rows.classes
         self.unit, self.label = unit, label
-        true = np.sort(unit * rows.classes + label)
-        pair = rows.unit * rows.classes + rows.label
-        place = np.minimum(np.searchsorted(true, pair), max(len(true) - 1, 0))
-        positive = true[place] == pair if len(true) else np.zeros(len(pair), bool)
+        positive = _among(rows, unit, label)
         order = _by_class(rows)
         self._unit, self._label = rows.unit[order], rows.label[order]
         self._positive, score = positive[order], rows.score[order]
         self._said = score > threshold
-        changed = (np.diff(self._label) != 0) | (np.diff(score) != 0)
-        self._starts = np.flatnonzero(np.concatenate([np.ones(min(len(order), 1), bool), changed]))
+        changed = np.ones(len(order), bool)
+        changed[1:] = (self._label[1:] != self._label[:-1]) | (score[1:] != score[:-1])
+        self._starts = np.flatnonzero(changed)
+        self._levels = np.bincount(self._label[self._starts], minlength=self.classes)
         ones = np.ones(self.units, np.int64)
         self.right = _count(rows.unit[(rows.score > threshold) & positive], None, self.units)
         self.wrong = _count(rows.unit[(rows.score > threshold) & ~positive], None, self.units)
@@ -194,17 +200,23 @@ class Multi:
         found = np.zeros(self.classes, np.int64)
         if len(self._starts):
             each = weights[self._unit]
-            right = np.add.reduceat(np.where(self._positive, each, 0), self._starts)
-            all_ = np.add.reduceat(each, self._starts)
-            label = self._label[self._starts]
-            first = np.searchsorted(label, label)  # where each level's class begins
-            seen = np.cumsum(all_) - (np.cumsum(all_) - all_)[first]
-            hits = np.cumsum(right) - (np.cumsum(right) - right)[first]
-            step = right * (hits / np.maximum(seen, 1))
+            right = np.add.reduceat(each * self._positive, self._starts)
+            at = np.flatnonzero(right)
+            label, right_at = self._label[self._starts[at]], right[at]
+            seen = self._since(np.add.reduceat(each, self._starts), label, at)
+            hits = self._since(right, label, at)
+            step = right_at * (hits / seen)
             gained = np.bincount(label, step, minlength=self.classes).astype(np.float64)
-            found = _count(label, right, self.classes)
+            found = _count(label, right_at, self.classes)
         rest = (support - found) * (support / max(int(weights.sum()), 1))
         return np.where(support > 0, (gained + rest) / np.maximum(support, 1), np.nan)
+
+    def _since(self, levels: Ints, label: Ints, at: Ints) -> Ints:
+        """The sum of ``levels`` from the first of a class up to each of ``at``, which is of it."""
+        total = np.cumsum(levels)
+        begins = np.cumsum(self._levels) - self._levels
+        before = np.where(begins > 0, total[begins - 1], 0)
+        return np.asarray(total[at] - before[label], np.int64)
 
     def values(self, weights: Ints) -> dict[str, float | None]:
         counts, ap = self.counts(weights), self.average_precision(weights)
@@ -219,12 +231,22 @@ class Multi:
         }
 
 
+def _among(rows: Rows, unit: Ints, label: Ints) -> Flags:
+    """Which rows are of one of the pairs of unit and label."""
+    pair, true = rows.unit * rows.classes + rows.label, unit * rows.classes + label
+    if rows.units * rows.classes > _DENSE:
+        return np.isin(pair, true)
+    flags = np.zeros(rows.units * rows.classes, bool)
+    flags[true] = True
+    return flags[pair]
+
+
 def _by_class(rows: Rows) -> Ints:
     """The order of rows by class, then by score from the highest on."""
     order = np.argsort(rows.label.astype(_smallest(rows.classes)), kind="stable")
     bounds = np.cumsum(np.bincount(rows.label, minlength=rows.classes))
     for some in np.split(order, bounds[:-1]):  # views
-        some[:] = some[np.argsort(-rows.score[some], kind="stable")]
+        some[:] = some[np.argsort(-rows.score[some])]
     return order
 
 

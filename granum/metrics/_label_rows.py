@@ -47,7 +47,9 @@ class Labels:
     category: Ints
     score: Floats
 
-    def of(self, keep: Flags | Ints) -> Labels:
+    def of(self, keep: Flags) -> Labels:
+        if keep.all():
+            return self
         return Labels(self.unit[keep], self.category[keep], self.score[keep])
 
     def __len__(self) -> int:
@@ -116,13 +118,15 @@ def joined(states: Sequence[LabelState]) -> LabelState:
     def moved(side: Callable[[LabelState], Labels]) -> Labels:
         pairs = list(zip(starts, map(side, states), strict=False))
         none = np.empty(0, np.int64)
-        unit = place[np.concatenate([none, *(labels.unit + start for start, labels in pairs)])]
+        unit = np.concatenate([none, *(labels.unit + start for start, labels in pairs)])
+        category = np.concatenate([none, *(labels.category for _, labels in pairs)])
+        score = np.concatenate([np.empty(0), *(labels.score for _, labels in pairs)])
+        if not (place == np.arange(len(place))).all():
+            unit = place[unit]
+        if (np.diff(unit) >= 0).all():
+            return Labels(unit, category, score)
         by_unit = np.argsort(unit, kind="stable")
-        return Labels(
-            unit[by_unit],
-            np.concatenate([none, *(labels.category for _, labels in pairs)])[by_unit],
-            np.concatenate([np.empty(0), *(labels.score for _, labels in pairs)])[by_unit],
-        )
+        return Labels(unit[by_unit], category[by_unit], score[by_unit])
 
     findings = joined_findings((s.findings for s in states), by_place=True)
     truth, predictions = moved(lambda s: s.truth), moved(lambda s: s.predictions)

@@ -63,6 +63,7 @@ from granum.metrics._usable import kept, left_out
 from granum.metrics.base import Context, Protocol, Result, protocols
 from granum.schema import geometry
 from granum.schema.findings import Findings
+from granum.schema.tables import column
 from granum.store.parts import Batch
 
 __all__ = ["Fates", "OpenImages", "box_overlap", "mask_overlap"]
@@ -211,7 +212,7 @@ class OpenImages(Protocol):
         batch, rows = kept(batch, keep), np.flatnonzero(keep)
         objects = objects_of(batch, who, findings)
         if len(objects) < len(rows):
-            rows = rows[np.asarray(batch.annotations["category"].is_valid())]
+            rows = rows[np.asarray(column(batch.annotations, "category").is_valid())]
         return _Side(objects, box[rows], [masks.rles[i] for i in rows.tolist()])
 
     def result(self, states: Sequence[DetectionState], context: Context) -> Result:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import zlib
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+import granum
 from granum.errors import FormatError, SizeUnknownError
 from granum.loaders.results.base import results
 from granum.loaders.results.open_images import OpenImagesResults, mask_text
@@ -186,3 +188,57 @@ def test_masks_and_boxes_end_to_end(tmp_path: Path) -> None:
         for compared in ("mask", "box"):
             result = evaluate(truth, found, "open-images", parameters={"compared": compared})
             assert result["mAP"] == wanted
+
+
+def test_a_tree_and_a_file_of_results(tmp_path: Path) -> None:
+    """What the reader of Open Images makes of boxes, labels, groups and the hierarchy is what the
+    protocol goes by."""
+    folder = tmp_path / "tree" / "annotations"
+    folder.mkdir(parents=True)
+    (folder / "class-descriptions-boxable.csv").write_text(
+        "/m/animal,Animal\n/m/cat,Cat\n/m/dog,Dog\n"
+    )
+    cat, dog = {"LabelName": "/m/cat"}, {"LabelName": "/m/dog"}
+    animal = {"LabelName": "/m/animal", "Subcategory": [cat, dog]}
+    hierarchy = {"LabelName": "/m/0bl9f", "Subcategory": [animal]}
+    (folder / "bbox_labels_600_hierarchy.json").write_text(json.dumps(hierarchy))
+    (folder / "validation-annotations-bbox.csv").write_text(
+        "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,"
+        "IsDepiction,IsInside\n"
+        "000000000000000a,xclick,/m/cat,1,0,0.5,0,0.5,0,0,0,0,0\n"
+        "000000000000000a,xclick,/m/cat,1,0.5,1,0.5,1,0,0,1,0,0\n"
+    )
+    (folder / "validation-annotations-human-imagelabels.csv").write_text(
+        "ImageID,Source,LabelName,Confidence\n"
+        "000000000000000a,verification,/m/cat,1\n"
+        "000000000000000b,verification,/m/animal,0\n"
+    )
+    (folder / "validation-annotations-machine-imagelabels.csv").write_text(
+        "ImageID,Source,LabelName,Confidence\n000000000000000a,machine,/m/dog,0.9\n"
+    )
+    path = written(
+        tmp_path,
+        HEAD + "000000000000000a,/m/cat,0.9,0,0.5,0,0.5\n"  # right
+        "000000000000000a,/m/cat,0.5,0.6,0.8,0.6,0.8\n"  # in the group: right once
+        "000000000000000a,/m/cat,0.4,0.6,0.8,0.6,0.7\n"  # in the group: not counted
+        "000000000000000a,/m/dog,0.8,0,0.5,0,0.5\n"  # what a machine says verifies nothing
+        "000000000000000b,/m/cat,0.7,0,0.5,0,0.5\n",  # no animal, so no cat: wrong
+    )
+    truth = granum.read(tmp_path / "tree", "open_images")
+    found, findings = read(path, truth)
+    assert not findings.items
+    result = evaluate(truth, found, "open-images")
+    assert result.per_class is not None
+    # Cat: right, wrong, right of 2; animal: nothing detected of 2.
+    assert dict(
+        zip(
+            result.per_class["category"].to_pylist(),
+            result.per_class["AP"].to_pylist(),
+            strict=True,
+        )
+    ) == {
+        "Animal": 0.0,
+        "Cat": pytest.approx(1 / 2 + 1 / 2 * 2 / 3),
+        "Dog": None,
+    }
+    assert result.facts["unverified_predictions"] == 1

@@ -3,8 +3,8 @@
 Precision and recall change where a prediction hits, and only there can precision be highest. So
 each class and threshold is the list of its hits, each with its place among the predictions that
 count; weights of samples then cost a few cumulated sums over predictions and hits. A sample of
-weight 2 counts each prediction twice at its place: that is a dataset with the image twice, but where
-predictions have equal scores, whose copies would come one image after the other.
+weight 2 counts each prediction twice at its place: that is a dataset with the image twice, but
+where predictions have equal scores, whose copies would come one image after the other.
 """
 
 from __future__ import annotations

@@ -17,7 +17,9 @@ __all__ = ["Quads", "quad_iou", "turned_corners"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
+
+_PAIRS = 100_000
+"""Pairs that are clipped at a time."""
 
 
 def turned_corners(boxes: Floats, angles: Floats) -> Floats:
@@ -102,11 +104,11 @@ def quad_iou(a: Quads, left: Ints, b: Quads, right: Ints) -> Floats:
     for i in range(2):
         for j in range(2):
             sign = a.sign[left[near], i] * b.sign[right[near], j]
-            use = near[sign != 0]
-            if not len(use):
-                continue
-            first, second = a.pieces[left[use], i], b.pieces[right[use], j]
-            inner[use] += sign[sign != 0] * _intersection(first, second)
+            rows, sign = near[sign != 0], sign[sign != 0]
+            for first in range(0, len(rows), _PAIRS):
+                use = slice(first, first + _PAIRS)
+                one, other = a.pieces[left[rows[use]], i], b.pieces[right[rows[use]], j]
+                inner[rows[use]] += sign[use] * _intersection(one, other)
     union = a.area[left] + b.area[right] - inner
     return np.divide(inner, union, out=np.zeros_like(inner), where=union > 0)
 

@@ -151,6 +151,14 @@ def test_any_quadrilateral_against_a_raster() -> None:
     assert kinds == {(1, 1), (1, 2), (2, 1), (2, 2)}
 
 
+def test_blocks_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    quads = rng.random((20, 4, 2))
+    whole = quadrilateral_iou(quads, quads)
+    monkeypatch.setattr("granum.metrics._quads._PAIRS", 7)
+    assert (quadrilateral_iou(quads, quads) == whole).all()
+
+
 def test_an_arrow() -> None:
     # Corners (0,0), (4,2), (0,4), (1,2): a triangle of area 8 less one of area 2.
     arrow = np.array([[0.0, 0], [4, 2], [0, 4], [1, 2]])

@@ -124,7 +124,7 @@ def verified(truth: Batch, classes: Classes, found: Findings) -> Ints:
     labels = kept(truth, _of_kind(truth, "label"))
     table = labels.annotations
     said = np.asarray(column(table, "present").is_valid())
-    left_out(found, "not-compared", labels, ~said, "truth", "that are labels nobody verified")
+    left_out(found, "not-compared", labels, ~said, "truth", "of a label that nobody verified")
     labels = kept(labels, said)
     named = np.asarray(column(labels.annotations, "category").is_valid())
     left_out(found, "missing-category", labels, ~named, "truth", "without a category")
@@ -150,7 +150,7 @@ def compared_objects(truth: Batch, masks: bool, found: Findings) -> Batch:
     for name in drawn:
         bare &= np.asarray(table[name].is_null())
     points = bare & np.asarray(column(table, "keypoints").is_valid())
-    left_out(found, "not-compared", batch, points, "truth", "that are points")
+    left_out(found, "not-compared", batch, points, "truth", "of a point")
     source = column(table, "source").cast(pa.string())
     beside = ["relationship"] if masks else ["relationship", "segmentation"]
     made = np.asarray(pc.is_in(source, value_set=pa.array(beside)))

@@ -24,7 +24,8 @@ expansion by the hierarchy:
 
 Ties of scores: samples by key, then rows as stored (the authors' sort is not stable); of overlaps:
 the first truth. Boxes stay fractions where they are. Detections without width, height or pixels
-are left out, as there. Deviation: the limit of 10,000 detections per image and class is not kept.
+are left out, as there. Deviations: the limit of 10,000 detections per image and class is not kept;
+a box is corner and size here, so that an overlap of just the threshold is told up to rounding.
 
 hotcoco 1.3 has an ``oid_style``, which is not used: a detection whose best truth is taken goes on
 to the next one, no detection of an unverified class is dropped, more than 100 of an image and a

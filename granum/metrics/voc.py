@@ -81,7 +81,7 @@ class Voc(Protocol):
     def state(self, truth: Batch, predictions: Batch, context: Context) -> DetectionState:
         findings = Findings(on_error="skip")
         parts = np.asarray(column(truth.annotations, "parent").is_valid())
-        left_out(findings, "not-compared", truth, parts, "truth", "that are parts of objects")
+        left_out(findings, "not-compared", truth, parts, "truth", "of a part of an object")
         true, boxes = boxed(_objects(kept(truth, ~parts), findings), "truth", findings)
         found, guesses = boxed(predictions, "predictions", findings)
         categories = context.categories.num_rows
@@ -115,7 +115,7 @@ def _objects(truth: Batch, findings: Findings) -> Batch:
     table = truth.annotations
     bare = column(table, "category").is_null()
     maps = np.asarray(bare) & np.asarray(column(table, "map").is_valid())
-    left_out(findings, "not-compared", truth, maps, "truth", "that are maps of a whole image")
+    left_out(findings, "not-compared", truth, maps, "truth", "with a map of a whole image")
     return kept(truth, ~maps)
 
 

@@ -22,6 +22,7 @@ from granum.metrics._tube_overlaps import Tubes, tube_overlaps
 __all__ = [
     "Boxes",
     "Matching",
+    "best_truths",
     "frame_ap",
     "judged_frames",
     "judged_tubes",
@@ -262,15 +263,34 @@ def _hits(
     """
     if not thresholds or min(thresholds) <= 0:
         raise UsageError(f"thresholds of overlap must be above 0, not {list(thresholds)}")
-    pairs = _close_pairs(here, there, overlap, min(thresholds))
     if matching == "remaining":
+        pairs = _close_pairs(here, there, overlap, min(thresholds))
         return _remaining_hits(pairs, here, len(there), score, thresholds)
     if matching != "argmax":
         raise UsageError(f"matching is {matching!r}; it must be argmax or remaining")
+    best, value = best_truths(here, there, overlap, min(thresholds))
+    return argmax_hits(best, value, score, thresholds, np.zeros(len(there), bool))[0]
+
+
+def best_truths(
+    here: Ints, there: Ints, overlap: Callable[[Ints, Ints], Floats], least: float
+) -> tuple[Ints, Floats]:
+    """For each detection the truth of its group that it overlaps most, the first of equals.
+
+    Args:
+        here: shape (n,), the group of each detection.
+        there: shape (m,), the group of each truth.
+        overlap: of pairs, given the rows of detections and of truths; NaN is none.
+        least: overlaps below are none.
+
+    Returns:
+        Shape (n,): the row of the truth and the overlap, -1 where there is none.
+    """
+    pairs = _close_pairs(here, there, overlap, least)
     best, value = np.full(len(here), -1), np.full(len(here), -1.0)
     rows = _first_best(pairs.left, pairs.value)
     best[pairs.left[rows]], value[pairs.left[rows]] = pairs.right[rows], pairs.value[rows]
-    return argmax_hits(best, value, score, thresholds, np.zeros(len(there), bool))[0]
+    return best, value
 
 
 def _close_pairs(

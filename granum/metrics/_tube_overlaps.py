@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from granum.errors import UsageError
 
-__all__ = ["Tubes", "tube_iou", "tube_overlaps"]
+__all__ = ["Tubes", "joined_tubes", "tube_iou", "tube_overlaps"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -123,6 +123,14 @@ class Tubes:
     def owner(self) -> Ints:
         """Shape (rows,), the tube of each row."""
         return np.repeat(np.arange(len(self)), np.diff(self.begin))
+
+
+def joined_tubes(*pieces: Tubes) -> Tubes:
+    """Those of all pieces, one after another."""
+    names = ("group", "category", "frame", "box", "score")
+    columns = {name: np.concatenate([getattr(p, name) for p in pieces]) for name in names}
+    lengths = np.concatenate([np.diff(p.begin) for p in pieces])
+    return Tubes(**columns, begin=np.concatenate([[0], np.cumsum(lengths)]))
 
 
 def tube_iou(

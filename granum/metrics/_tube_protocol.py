@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from granum.metrics._frame_ap import Boxes, Matching, judged_frames, judged_tubes
 from granum.metrics._judged import Judged, Style, average_precision, precision_recall
-from granum.metrics._tube_overlaps import Tubes
+from granum.metrics._tube_overlaps import Tubes, joined_tubes
 from granum.metrics._tube_rows import Scope, Side, frame_numbers, side_of, stated_flags
 from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings
 from granum.schema import tables
@@ -50,6 +50,7 @@ class Counted:
         tally: for each of them right, wrong and missed boxes, shape (n, 3) each, as ``frames``.
         rows: how many boxes of truth and of predictions were compared.
         linked: how many tubes there are, of truth and of predictions.
+        kinds: what each detected tube is, where errors are split.
         odd: how many of them (or boxes) are to be told, by code, side and what they are.
     """
 
@@ -60,6 +61,7 @@ class Counted:
     tally: tuple[Ints, Ints]
     rows: tuple[int, int]
     linked: tuple[int, int]
+    kinds: Ints
     odd: Counter[_Odd]
     findings: Findings
 
@@ -101,6 +103,16 @@ class TubeProtocol(Protocol):
     def detected_tubes(self, found: Tubes) -> Tubes:
         """The tubes of a part that count."""
         return found
+
+    def kinds_of(self, found: Tubes, true: Tubes) -> Ints:
+        """What each detected tube is, given the truth of all classes."""
+        return np.empty(0, np.int64)
+
+    def more_curves(
+        self, tubes: Judged, kinds: Ints, scored: Flags, names: Sequence[str]
+    ) -> Mapping[str, pa.Table]:
+        """Tables that a protocol has of its own."""
+        return {}
 
     def spared(self, truth: Batch) -> Flags:
         """The samples of the truth that are no frames to be judged on."""
@@ -156,6 +168,7 @@ class TubeProtocol(Protocol):
             (tally[0], tally[1]),
             (len(true.boxes), len(said.boxes)),
             (len(tubes), len(said.tubes)),
+            self.kinds_of(detected, joined_tubes(tubes, true.others)),
             odd,
             found,
         )
@@ -199,9 +212,9 @@ class TubeProtocol(Protocol):
         spans = [place[a:b] for a, b in pairwise(first)]
         # Boxes of tubes stand for detections in frames only where there are no others.
         which = int(not any(len(s.frames[0].unit) for s in counted))
-        frames = _joined([s.frames[which] for s in counted], spans, 1)
+        frames, _ = _joined([s.frames[which] for s in counted], spans, 1)
         n = sum(len(t) for t in self.videos.values())
-        tubes = _joined([s.tubes for s in counted], spans, max(n, 1))
+        tubes, by_video = _joined([s.tubes for s in counted], spans, max(n, 1))
         rows, linked = (
             tuple(sum(getattr(s, name)[i] for s in counted) for i in (0, 1))
             for name in ("rows", "linked")
@@ -233,6 +246,9 @@ class TubeProtocol(Protocol):
         if self.videos:
             at = [t for row in self.videos.values() for t in row].index(0.5)
             curves["video_precision"] = precision_recall(tubes, names, at)
+            kinds = np.concatenate([np.empty(0, np.int64), *(s.kinds for s in counted)])
+            kinds = kinds[by_video] if len(kinds) else kinds
+            curves |= self.more_curves(tubes, kinds, numbers.scored, names)
             facts["tubes"] = {"truth": linked[0], "predictions": linked[1]}
         return Result(
             protocol=self.name,
@@ -319,8 +335,11 @@ def _nullable(values: Floats) -> pa.Array:
     return pa.array(values, mask=np.isnan(values))
 
 
-def _joined(pieces: Sequence[Judged], places: Sequence[Ints], thresholds: int) -> Judged:
-    """Of all parts, detections in the order of the videos' keys, so that no cutting shows."""
+def _joined(
+    pieces: Sequence[Judged], places: Sequence[Ints], thresholds: int
+) -> tuple[Judged, Ints]:
+    """Of all parts, detections in the order of the videos' keys, so that no cutting shows; and
+    where each one was."""
     moved = [
         replace(p, unit=at[p.unit], truth_unit=at[p.truth_unit])
         for p, at in zip(pieces, places, strict=True)
@@ -328,7 +347,7 @@ def _joined(pieces: Sequence[Judged], places: Sequence[Ints], thresholds: int) -
     joined = Judged.joined(moved, thresholds)
     order = np.argsort(joined.unit, kind="stable")
     fields = ("unit", "category", "score", "hit", "counted")
-    return replace(joined, **{name: getattr(joined, name)[order] for name in fields})
+    return replace(joined, **{name: getattr(joined, name)[order] for name in fields}), order
 
 
 def _tally(judged: Judged, found: Boxes, true: Boxes, frames: Ints) -> Ints:

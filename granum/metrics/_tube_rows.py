@@ -81,14 +81,14 @@ class Side:
         linked: shape (n,), whether a box is of a tube.
         sample: shape (n,), the sample of each box.
         tubes: by group, track and class; all of the scored classes.
-        rows: how many rows there were before any was left out.
+        others: tubes of the other classes, of the truth.
     """
 
     boxes: Boxes
     linked: Flags
     sample: Ints
     tubes: Tubes
-    rows: int
+    others: Tubes
 
 
 def stated_flags(table: pa.Table, name: str, default: Flags) -> Flags:
@@ -155,8 +155,9 @@ def side_of(
     category = tracks.completed(_integers(table, "category"), ~is_box & rows.alive)
     category = np.where(rows.alive, category, _NONE)
     rows.drop(is_box & (category < 0), "missing-category", "without a category")
-    known = np.append(scope.scored, True)
-    rows.drop(~known[category], "not-compared", "of classes that are not scored")
+    known = np.append(scope.scored, True)[category]
+    aside = rows.alive & ~known
+    rows.drop(~known, "not-compared", "of classes that are not scored")
     valid, box = geometry.fixed_list(column(table, "bbox"))
     rows.drop(is_box & ~valid, "missing-geometry", "without a box")
     rows.drop(is_box & ~np.isfinite(box).all(axis=1), "nan-box", "with a box that is not finite")
@@ -171,18 +172,12 @@ def side_of(
     rows.tell(
         boxes & tracks.has & ~timed, "missing-order", "of a tube, on a frame without a number"
     )
-    members = np.flatnonzero(boxes & tracks.has & timed)
-    members = members[
-        np.lexsort((orders[members], category[members], tracks.code[members], group[members]))
-    ]
-    same = np.ones(len(members), bool)[1:]
-    for values in (orders, category, tracks.code):
-        same = same & (np.diff(values[members]) == 0)
-    again = np.zeros(len(group), bool)
-    again[members[1:][same]] = True
+    fine = is_box & tracks.has & timed & np.isfinite(box).all(axis=1) & valid
+    keys = (orders, category, tracks.code, group)
+    others = _tubes(_members(aside & fine, keys)[0], *keys[::-1], box)[0]
+    members, again = _members(boxes & fine, keys)
     rows.tell(again, "repeated-track", "of a tube that is already in that frame")
-    members = members[~again[members]]
-    built, owner = _tubes(members, group, category, tracks.code, orders, box)
+    built, owner = _tubes(members, *keys[::-1], box)
     if who == "predictions":
         said = tracks.scores(built, members, owner, category, ~is_box & rows.alive, score)
         score[members] = np.where(np.isnan(score[members]), said[owner], score[members])
@@ -199,7 +194,7 @@ def side_of(
     place = rows.sample[at]
     linked = np.isin(at, members)
     flat = Boxes(group[at], frame[place], category[at], box[at], score[at])
-    return Side(flat, linked, place, built, table.num_rows)
+    return Side(flat, linked, place, built, others)
 
 
 class _Rows:
@@ -275,8 +270,21 @@ class _Tracks:
         return np.where(np.isnan(out), mean, out)
 
 
+def _members(wanted: Flags, keys: tuple[Ints, ...]) -> tuple[Ints, Flags]:
+    """The wanted rows sorted by the keys, the last one first, without those that repeat another in
+    all of them; and which those are."""
+    rows = np.flatnonzero(wanted)
+    rows = rows[np.lexsort(tuple(k[rows] for k in keys))]
+    same = np.ones(len(rows), bool)[1:]
+    for values in keys:
+        same = same & (np.diff(values[rows]) == 0)
+    again = np.zeros(len(wanted), bool)
+    again[rows[1:][same]] = True
+    return rows[~again[rows]], again
+
+
 def _tubes(
-    members: Ints, group: Ints, category: Ints, track: Ints, orders: Ints, box: Floats
+    members: Ints, group: Ints, track: Ints, category: Ints, orders: Ints, box: Floats
 ) -> tuple[Tubes, Ints]:
     """Tubes of sorted rows, and the tube of each row."""
     new = np.ones(len(members), bool)

@@ -14,6 +14,8 @@ Multi-Person Video Dataset of Spatio-Temporally Localized Sports Actions, ICCV 2
   that share one frame overlap by 0, two tubes of the same frame by 0 / 0, so a tube of one frame is
   never found (finding ``one-frame-tube``). ``mode=corrected`` adds 1 to both lengths, as the script
   of ACT it was made from.
+- ``errors``, a threshold, splits the errors of tubes as the script's videoAP_error does (table
+  ``errors`` of the curves).
 - frame-mAP at 0.5; video-mAP at 0.2, at 0.5, and the means over 0.05:0.05:0.45, 0.1:0.1:0.9 and
   0.5:0.05:0.95.
 
@@ -26,17 +28,36 @@ that the truth does not have are a finding; the script counts them as wrong.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
 from granum.errors import UsageError
 from granum.metrics._frame_ap import Boxes, frame_ap, video_ap
+from granum.metrics._judged import Judged
+from granum.metrics._tube_errors import error_kinds, error_table
 from granum.metrics._tube_overlaps import Tubes, tube_iou, tube_overlaps
 from granum.metrics._tube_protocol import TubeProtocol, steps
 from granum.metrics.base import protocols
 
-__all__ = ["Boxes", "MultiSports", "Tubes", "frame_ap", "tube_iou", "tube_overlaps", "video_ap"]
+__all__ = [
+    "Boxes",
+    "MultiSports",
+    "Tubes",
+    "error_kinds",
+    "error_table",
+    "frame_ap",
+    "tube_iou",
+    "tube_overlaps",
+    "video_ap",
+]
+
+Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 Mode = Literal["official", "corrected"]
 
@@ -52,6 +73,7 @@ class MultiSports(TubeProtocol):
 
     Attributes:
         mode: ``official``, or ``corrected``: temporal lengths count both ends.
+        errors: the threshold at which errors are split (the script's: 0.5); None: they are not.
     """
 
     name: ClassVar[str] = "multisports"
@@ -72,11 +94,26 @@ class MultiSports(TubeProtocol):
 
     split: str | None = "val"
     mode: Mode = "official"
+    errors: float | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in ("official", "corrected"):
             raise UsageError(f"mode is {self.mode!r}; it must be official or corrected")
+        if self.errors is not None and not 0 < self.errors <= 1:
+            raise UsageError(f"errors is {self.errors}; it must be above 0, at most 1, or null")
 
     @property
     def inclusive(self) -> bool:
         return self.mode == "corrected"
+
+    def kinds_of(self, found: Tubes, true: Tubes) -> Ints:
+        if self.errors is None:
+            return super().kinds_of(found, true)
+        return error_kinds(found, true, self.errors, inclusive=self.inclusive)
+
+    def more_curves(
+        self, tubes: Judged, kinds: Ints, scored: Flags, names: Sequence[str]
+    ) -> Mapping[str, pa.Table]:
+        if self.errors is None:
+            return {}
+        return {"errors": error_table(tubes, kinds, scored, names)}

@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from granum.errors import UsageError
 from granum.metrics._label_rows import (
@@ -39,7 +40,7 @@ from granum.metrics._ranked_units import RankedUnits
 from granum.metrics._usable import kept, left_out
 from granum.metrics.base import Context, Protocol, Recount, Result, protocols
 from granum.schema import tables
-from granum.schema.attributes import attribute_dicts
+from granum.schema.attributes import PREFIX, attribute_dicts
 from granum.schema.findings import Findings
 from granum.schema.tables import column
 from granum.store.parts import Batch
@@ -146,11 +147,12 @@ class VideoDetection(Protocol):
         score[guess.unit] = guess.score
         judged = truth.of(~np.isnan(score[truth.unit]))
         fake = categories_named(context.categories, [self.fake], self.space)
+        own = keys.take(pa.array(judged.unit))
         videos = _Videos(
-            keys.take(pa.array(judged.unit)),
+            own,
             score[judged.unit],
             np.isin(judged.category, fake),
-            _generators(context.groups, self.generator),
+            _generators(context.groups, self.generator, own),
             self.mode,
         )
         ones = np.ones(len(judged), np.int64)
@@ -190,22 +192,20 @@ class _Videos:
 
     Args:
         keys, score, fake: of each.
-        generators: by key.
+        generators: of each, null where unknown.
         mode: of F1.
     """
 
     def __init__(
-        self, keys: pa.Array, score: Floats, fake: Flags, generators: Mapping[str, str], mode: str
+        self, keys: pa.Array, score: Floats, fake: Flags, generators: pa.Array, mode: str
     ) -> None:
         self.keys, self.score, self.fake, self.mode = keys, score, fake, mode
         self.right = (score > THRESHOLD) == fake
-        named = [
-            _official_name(generators.get(key), mode) if generated else None
-            for key, generated in zip(keys.to_pylist(), fake.tolist(), strict=True)
-        ]
-        self.names = sorted({n for n in named if n is not None})
-        numbers = {name: i for i, name in enumerate(self.names)}
-        self.generator = np.array([-1 if n is None else numbers[n] for n in named], np.int64)
+        named = pc.if_else(pa.array(fake), generators, None).dictionary_encode()
+        called = [_official_name(name, mode) for name in named.dictionary.to_pylist()]
+        self.names = sorted(set(called))
+        numbers = np.array([*(self.names.index(name) for name in called), -1], np.int64)
+        self.generator = numbers[np.asarray(named.indices.fill_null(-1), np.int64)]
         self.all = RankedUnits(score, fake)
         self.rows = [np.flatnonzero(~fake | (self.generator == g)) for g in range(len(self.names))]
         self.ranked = [RankedUnits(score[at], fake[at]) for at in self.rows]
@@ -270,18 +270,19 @@ def _first(labels: Labels, keys: pa.Array, who: str, what: str, found: Findings)
     return labels.of(keep)
 
 
-def _generators(groups: pa.Table, attribute: str) -> dict[str, str]:
-    keys = column(groups, "key", tables.GROUPS).to_pylist()
-    return {
-        key: str(own[attribute])
-        for key, own in zip(keys, attribute_dicts(groups), strict=True)
-        if own is not None and own.get(attribute) is not None
-    }
+def _generators(groups: pa.Table, attribute: str, keys: pa.Array) -> pa.Array:
+    """The attribute of the groups of these keys, as text."""
+    at = pc.index_in(keys, value_set=groups["key"].combine_chunks().cast(pa.string()))
+    told = [n for n in ("attributes", PREFIX + attribute) if n in groups.column_names]
+    if not told:
+        return pa.nulls(len(keys), pa.string())
+    values = [(own or {}).get(attribute) for own in attribute_dicts(groups.select(told).take(at))]
+    return pa.array([None if v is None else str(v) for v in values], pa.string())
 
 
-def _official_name(generator: str | None, mode: str) -> str | None:
+def _official_name(generator: str, mode: str) -> str:
     """What the official code calls a generator: by the beginning of its name."""
-    if generator is None or mode != "official":
+    if mode != "official":
         return generator
     return next((name for name in SIZES if generator.startswith(name)), generator)
 

@@ -78,7 +78,7 @@ class Side:
 
     Attributes:
         boxes: ``unit`` is the row of the group.
-        linked: shape (n,), whether a box is of a tube.
+        linked: shape (n,), whether a box says that it is of a tube.
         sample: shape (n,), the sample of each box.
         tubes: by group, track and class; all of the scored classes.
         others: tubes of the other classes, of the truth.
@@ -192,7 +192,7 @@ def side_of(
     rows.tell(lone, "missing-geometry", "of tubes without a box")
     at = np.flatnonzero(boxes)
     place = rows.sample[at]
-    linked = np.isin(at, members)
+    linked = tracks.has[at]
     flat = Boxes(group[at], frame[place], category[at], box[at], score[at])
     return Side(flat, linked, place, built, others)
 

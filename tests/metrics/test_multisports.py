@@ -387,3 +387,73 @@ def test_frames_as_arrays():
     true = Boxes(zero, zero, zero, np.array([box(A), box(FAR)]), np.zeros(2))
     found = Boxes(zero, zero, zero, np.array([box(A), box(A)]), np.array([0.5, 0.6]))
     assert frame_ap(found, true, 2)[0] == 0.5 and np.isnan(frame_ap(found, true, 2)[1])
+
+
+def test_boxes_without_a_place_are_found():
+    truth: Truth = {"v": {0: [still(1, 2)]}}
+    mine, _ = dataset(truth, classes=1)
+    good = Annotation(category=0, bbox=box(A), track=1, score=0.5)
+    samples = [
+        Sample(f"v/{i:06d}", group=0, order=order, annotations=[good])
+        for i, order in ((1, 1), (2, None))
+    ]
+    whole = [Annotation(category=0, bbox=box(A), score=0.5, group=0)]
+    other = Dataset.from_rows(
+        samples, [Category("c0", "action")], [Group("v", "video")], group_annotations=whole
+    )
+    result = evaluate(mine, other, "multisports", parameters={"split": None})
+    # The second frame has no number, so it is no frame of the truth: right, then wrong.
+    assert result["frame_mAP@0.5"] == 0.5 and result.facts["predictions"] == 2
+    assert codes(result) == {"missing-order": 1, "not-compared": 1, "one-frame-tube": 1}
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_what_is_held_at_a_time_changes_nothing(gaps: bool, monkeypatch: pytest.MonkeyPatch):
+    truth, tubes, frames = drawn(9)
+    if gaps:
+        tubes = {
+            label: [
+                (v, s, np.delete(t, len(t) // 2, axis=0) if len(t) > 2 else t) for v, s, t in ts
+            ]
+            for label, ts in tubes.items()
+        }
+    mine, other = dataset(truth, tubes, frames)
+
+    def result() -> Result:
+        return evaluate(mine, other, "multisports", parameters={"split": None})
+
+    whole = result()
+    assert ("track-gap" in codes(whole)) is gaps and (whole["video_mAP@0.2"] or 0) > 0
+    for size in (1, 7):
+        monkeypatch.setattr("granum.metrics._tube_overlaps._BOXES", size)
+        monkeypatch.setattr("granum.metrics._frame_ap._PAIRS", size)
+        assert same(result(), whole)
+
+
+def test_gaps_are_compared_in_the_frames_of_both():
+    truth, tubes, _ = drawn(6)
+    script = Script()
+    holes = {
+        label: [(v, s, np.delete(t, len(t) // 2, axis=0) if len(t) > 2 else t) for v, s, t in ts]
+        for label, ts in tubes.items()
+    }
+
+    def overlap(a: Any, b: Any) -> float:
+        both = sorted(set(a[:, 0]) & set(b[:, 0]))
+        if not both:
+            return 0.0
+        low, high = max(a[0, 0], b[0, 0]), min(a[-1, 0], b[-1, 0])
+        joint = max(a[-1, 0], b[-1, 0]) - min(a[0, 0], b[0, 0])
+        rows = [{r[0]: r[1:5] for r in t} for t in (a, b)]
+        mean = np.mean([script.box_iou(rows[0][f], rows[1][f]) for f in both])
+        return float(mean * (high - low) / joint) if joint else 0.0
+
+    result = judged(truth, holes, classes=4)
+    for label in range(4):
+        known = {name: by_label[label] for name, by_label in truth.items() if label in by_label}
+        for least in (0.2, 0.5):
+            value = result.per_class[f"video_AP@{least}"].to_pylist()[label]
+            wanted = script.ap(holes[label], known, overlap, least)
+            assert (np.nan if value is None else value) == pytest.approx(
+                wanted, abs=1e-12, nan_ok=True
+            )

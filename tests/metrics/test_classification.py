@@ -380,3 +380,10 @@ def test_counting_again_equals_evaluating_again(several: bool) -> None:
     again = scored(make(np.repeat(first, often, axis=0), np.repeat(second, often, axis=0)), **task)
     assert dict(whole.recount.values(often)) == pytest.approx(dict(again.values), abs=1e-12)
     assert set(whole.recount.values(np.zeros(40, np.int64)).values()) == {None}
+
+
+def test_too_many_pairs_for_a_table_of_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores, true = drawn_several(3)
+    found = scored(stored_several(scores, true))
+    monkeypatch.setattr("granum.metrics._class_tables._DENSE", 1)
+    assert dict(scored(stored_several(scores, true)).values) == dict(found.values)

@@ -47,8 +47,9 @@ class Labels:
     category: Ints
     score: Floats
 
-    def of(self, keep: Flags) -> Labels:
-        if keep.all():
+    def of(self, keep: Flags | Ints) -> Labels:
+        """The rows that flags or places choose."""
+        if keep.dtype == bool and keep.all():
             return self
         return Labels(self.unit[keep], self.category[keep], self.score[keep])
 

@@ -24,8 +24,8 @@ def markdown(result: Result) -> str:
 
 def _values(result: Result) -> str:
     if result.intervals is None:
-        rows = [(name, _shown(value)) for name, value in result.values.items()]
-        return _table([result.protocol, ""], rows)
+        plain = [(name, _shown(value)) for name, value in result.values.items()]
+        return _table([result.protocol, ""], plain)
     spans = {row["name"]: row for row in result.intervals.to_pylist()}
     rows = [
         (name, _shown(value), *(_shown(spans.get(name, {}).get(end)) for end in ("low", "high")))

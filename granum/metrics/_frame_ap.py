@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from granum.errors import UsageError
-from granum.metrics._argmax import argmax_hits, box_iou, pairs_of_groups
+from granum.metrics._argmax import argmax_hits, pairs_of_groups
 from granum.metrics._judged import Judged, Style, average_precision
-from granum.metrics._tube_overlaps import Tubes, tube_overlaps
+from granum.metrics._tube_overlaps import Tubes, iou_of_columns, sides_of, tube_overlaps
 
 __all__ = [
     "Boxes",
@@ -36,7 +37,7 @@ Flags = npt.NDArray[np.bool_]
 
 Matching = Literal["argmax", "remaining"]
 
-_PAIRS = 1_000_000
+_PAIRS = 1 << 18
 """Pairs of a detection and a truth that are held at a time."""
 
 
@@ -60,6 +61,11 @@ class Boxes:
 
     def __len__(self) -> int:
         return len(self.unit)
+
+    @cached_property
+    def sides(self) -> Floats:
+        """Shape (4, n), see :func:`sides_of`."""
+        return sides_of(self.box)
 
     def take(self, chosen: Ints | Flags) -> Boxes:
         return Boxes(
@@ -123,10 +129,9 @@ def judged_frames(
     row."""
 
     def overlap(left: Ints, right: Ints) -> Floats:
-        return box_iou(found.box[left], true.box[right], inclusive=inclusive)
+        return iou_of_columns(found.sides, left, true.sides, right, float(inclusive))
 
-    sides = _codes(found.frame, found.category), _codes(true.frame, true.category)
-    here, there = _alike(*sides)
+    here, there = _alike(found.frame, found.category, true.frame, true.category)
     hit = _hits(here, there, overlap, found.score, thresholds, matching)
     return _judged(found.unit, found.category, found.score, hit, true.unit, true.category)
 
@@ -187,7 +192,7 @@ def judged_tubes(
         )
         return space * time
 
-    here, there = _alike(_codes(found.group, found.category), _codes(true.group, true.category))
+    here, there = _alike(found.group, found.category, true.group, true.category)
     hit = _hits(here, there, overlap, found.score, thresholds, matching)
     return _judged(found.group, found.category, found.score, hit, true.group, true.category)
 
@@ -219,7 +224,7 @@ def suppressed(
     order = np.argsort(-found.score, kind="stable")
     rank = np.empty(len(found), np.int64)
     rank[order] = np.arange(len(found))
-    group = _alike(_codes(found.group, found.category), np.empty((0, 2), np.int64))[0]
+    group = _alike(found.group, found.category, found.group, found.category)[0]
     pairs = _close_pairs(group, group, overlap, np.nextafter(least, np.inf))
     kept = np.ones(len(found), bool)
     by_rank = np.argsort(rank[pairs.left], kind="stable")
@@ -235,17 +240,10 @@ def suppressed(
 # ---------------------------------------------------------------------- matching
 
 
-def _codes(*columns: Ints) -> Ints:
-    return np.column_stack(columns).astype(np.int64)
-
-
-def _alike(found: Ints, true: Ints) -> tuple[Ints, Ints]:
+def _alike(place: Ints, category: Ints, true_place: Ints, true_category: Ints) -> tuple[Ints, Ints]:
     """A number for each pair of a frame (or video) and a class, the same on both sides."""
-    both = np.concatenate([found, true])
-    place = np.unique(both[:, 0], return_inverse=True)[1].ravel()
-    most = int(both[:, 1].max(initial=0)) + 1
-    codes = place * most + both[:, 1]
-    return codes[: len(found)], codes[len(found) :]
+    most = int(max(category.max(initial=0), true_category.max(initial=0))) + 1
+    return place * most + category, true_place * most + true_category
 
 
 def _hits(

@@ -16,7 +16,14 @@ import numpy.typing as npt
 
 from granum.errors import UsageError
 
-__all__ = ["Tubes", "joined_tubes", "tube_iou", "tube_overlaps"]
+__all__ = [
+    "Tubes",
+    "iou_of_columns",
+    "joined_tubes",
+    "sides_of",
+    "tube_iou",
+    "tube_overlaps",
+]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -112,12 +119,8 @@ class Tubes:
 
     @cached_property
     def sides(self) -> Floats:
-        """Shape (4, rows): left, top, right, bottom; each row in one piece of memory, where
-        boxes are looked up."""
-        out = np.empty((4, len(self.box)))
-        out[:2] = self.box[:, :2].T
-        out[2:] = out[:2] + self.box[:, 2:].T
-        return out
+        """Shape (4, rows), see :func:`sides_of`."""
+        return sides_of(self.box)
 
     @cached_property
     def owner(self) -> Ints:
@@ -218,7 +221,7 @@ def _whole(
         b = max(int(np.searchsorted(ends, begins[a] + _BOXES, side="right")), a + 1)
         rows = np.arange(begins[a], ends[b - 1])
         n = counts[a:b]
-        iou = _box_iou(
+        iou = iou_of_columns(
             found.sides,
             rows + np.repeat(here[a:b], n),
             true.sides,
@@ -248,13 +251,22 @@ def _broken(
         at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
         both = known[at] == wanted
         iou = np.zeros(len(row))
-        iou[both] = _box_iou(found.sides, row[both], true.sides, at[both], extra)
+        iou[both] = iou_of_columns(found.sides, row[both], true.sides, at[both], extra)
         total, shared = np.add.reduceat(iou, begins), np.add.reduceat(both.astype(np.int64), begins)
         out[a : a + step] = total / np.maximum(shared, 1)
     return out
 
 
-def _box_iou(a: Floats, i: Ints, b: Floats, j: Ints, extra: float) -> Floats:
+def sides_of(box: Floats) -> Floats:
+    """Left, top, right and bottom of boxes of shape (n, 4), as rows of shape (4, n): each in one
+    piece of memory, where boxes are looked up."""
+    out = np.empty((4, len(box)))
+    out[:2] = box[:, :2].T
+    out[2:] = out[:2] + box[:, 2:].T
+    return out
+
+
+def iou_of_columns(a: Floats, i: Ints, b: Floats, j: Ints, extra: float) -> Floats:
     """IoU of columns ``i`` of ``a`` and ``j`` of ``b``: left, top, right, bottom; 0 of two that
     are empty."""
     ax, ay, au, av = (side.take(i) for side in a)

@@ -15,10 +15,10 @@ import numpy.typing as npt
 from granum.errors import FormatError
 from granum.loaders._image_tree import LOOKS
 from granum.loaders._json_files import load_json
-from granum.store.nifti import SUFFIXES, read_header, read_volume
 from granum.loaders._paths import folders_in, names_in, walk
 from granum.loaders._pickles import load_npy, load_pickle
 from granum.loaders.base import Intake
+from granum.store.nifti import SUFFIXES, read_header, read_volume
 from granum.store.out import safe_relative
 
 __all__ = ["Case", "Volume", "cases_of", "told_names", "tree_of", "values_of"]

@@ -189,12 +189,13 @@ def _side(batch: Batch, found: Findings, who: str, levels: Ints | None, *, score
         other = keep & (level == _NONE)
         left_out(found, "not-compared", batch, other, who, "neither easy nor hard nor junk")
         keep &= ~other
-    if scored:
+    if who == "predictions":
         lacking = keep & np.isnan(score) & (rank < 0)
         null = np.asarray(column(table, "score").is_null())
-        left_out(found, "missing-score", batch, lacking & null, who, "with no score or rank")
+        if scored:
+            left_out(found, "missing-score", batch, lacking & null, who, "with no score or rank")
         left_out(found, "nan-score", batch, lacking & ~null, who, "with a score of NaN")
-        keep &= ~lacking
+        keep &= ~lacking | (null & (not scored))
     sample = sample - batch.start
     return _Side(
         query=sample[keep],

@@ -234,7 +234,7 @@ class TubeProtocol(Protocol):
         left_out = [n for n, s in zip(names, self._scored(context), strict=True) if not s]
         curves = {"precision": precision_recall(frames, names)}
         facts: dict[str, Any] = {
-            "mode": self.parameters().get("mode"),
+            "mode": self.parameters().get("mode", "official"),
             "split": self.split,
             "videos": len(keys),
             "truths": rows[0],

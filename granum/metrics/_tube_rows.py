@@ -168,6 +168,9 @@ def side_of(
     score = np.asarray(column(table, "score").fill_null(np.nan), np.float64).copy()
     orders = np.append(_integers(batch.samples, "order"), 0)[rows.sample]
     timed = np.append(np.asarray(column(batch.samples, "order").is_valid()), False)[rows.sample]
+    if who == "predictions":
+        stated = np.asarray(column(table, "score").is_valid())
+        rows.drop(stated & np.isnan(score), "nan-score", "with a score of NaN")
     boxes = rows.alive & is_box
     rows.tell(
         boxes & tracks.has & ~timed, "missing-order", "of a tube, on a frame without a number"
@@ -181,10 +184,8 @@ def side_of(
     if who == "predictions":
         said = tracks.scores(built, members, owner, category, ~is_box & rows.alive, score)
         score[members] = np.where(np.isnan(score[members]), said[owner], score[members])
-        stated = np.asarray(column(table, "score").is_valid())
         unscored = boxes & np.isnan(score)
-        rows.drop(unscored & ~stated, "missing-score", "without a score")
-        rows.drop(unscored & stated, "nan-score", "with a score of NaN")
+        rows.drop(unscored, "missing-score", "without a score")
         boxes &= ~unscored
         built = replace(built, score=said)
         built = built.take(np.flatnonzero(~np.isnan(said)))

@@ -26,20 +26,20 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from granum.errors import FormatError, UsageError
-from granum.metrics._anomaly_arrays import aupro, auroc, average_precision, f1_max, pro_curve
-from granum.metrics._anomaly_pro import pro_3cad
-from granum.metrics._anomaly_recount import MOST, PixelCounts, entries
-from granum.metrics._anomaly_rows import (
+from granum.metrics._anomaly.arrays import aupro, auroc, average_precision, f1_max, pro_curve
+from granum.metrics._anomaly.pro import pro_3cad
+from granum.metrics._anomaly.recount import MOST, PixelCounts, entries
+from granum.metrics._anomaly.rows import (
     FIELD_COLUMNS,
     TRUTH_COLUMNS,
     heat_map,
     resized,
     truth_of,
 )
-from granum.metrics._class_counts import mean_of
-from granum.metrics._drawn import DrawnSample, add_fault, drawn_samples
-from granum.metrics._ranked_units import RankedUnits
-from granum.metrics._score_counts import Ranking, ScoreCounts, rounded
+from granum.metrics._anomaly.score_counts import Ranking, ScoreCounts, rounded
+from granum.metrics._labels.class_counts import mean_of
+from granum.metrics._labels.ranked_units import RankedUnits
+from granum.metrics._maps.drawn import DrawnSample, add_fault, drawn_samples
 from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
 from granum.schema.defects import GOOD, defective
 from granum.schema.findings import Findings

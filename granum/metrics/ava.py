@@ -30,9 +30,9 @@ import numpy as np
 import numpy.typing as npt
 
 from granum.errors import UsageError
-from granum.metrics._frame_ap import Boxes
-from granum.metrics._tube_protocol import TubeProtocol
-from granum.metrics._tube_rows import stated_flags
+from granum.metrics._tubes.frame_ap import Boxes
+from granum.metrics._tubes.protocol import TubeProtocol
+from granum.metrics._tubes.rows import stated_flags
 from granum.metrics.base import protocols
 from granum.store.parts import Batch
 

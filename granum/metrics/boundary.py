@@ -29,16 +29,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from granum.errors import UsageError
-from granum.metrics import _coco_run as run
-from granum.metrics._boundary_masks import boundary, boundary_iou
-from granum.metrics._boundary_overlaps import BoundaryOverlaps, KnownOverlaps
-from granum.metrics._coco_case import Case, Rules
-from granum.metrics._coco_columns import Side
-from granum.metrics._coco_matching import candidates
-from granum.metrics._coco_parts import State, images_of, keys_of, placed
-from granum.metrics._coco_ranking import Curves
-from granum.metrics._coco_sides import Sides
-from granum.metrics._panoptic_segments import Matches, Segments, matched
+from granum.metrics._coco import run
+from granum.metrics._coco.case import Case, Rules
+from granum.metrics._coco.columns import Side
+from granum.metrics._coco.matching import candidates
+from granum.metrics._coco.parts import State, images_of, keys_of, placed
+from granum.metrics._coco.ranking import Curves
+from granum.metrics._coco.sides import Sides
+from granum.metrics._maps.boundary_masks import boundary, boundary_iou
+from granum.metrics._maps.boundary_overlaps import BoundaryOverlaps, KnownOverlaps
+from granum.metrics._maps.panoptic_segments import Matches, Segments, matched
 from granum.metrics.base import Context, Recount, Result, joined_findings, protocols
 from granum.metrics.coco import CocoSegm
 from granum.metrics.panoptic import PanopticQuality

@@ -25,8 +25,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from granum.errors import UsageError
-from granum.metrics._change_pairs import IGNORED, Classes, Pair, pair_of
-from granum.metrics._change_scores import (
+from granum.metrics._maps.change_pairs import IGNORED, Classes, Pair, pair_of
+from granum.metrics._maps.change_scores import (
     BinaryScores,
     SemanticScores,
     binary_scores,
@@ -34,8 +34,8 @@ from granum.metrics._change_scores import (
     kappa,
     semantic_scores,
 )
-from granum.metrics._class_maps import Lookup
-from granum.metrics._drawn_groups import DrawnGroup, drawn_groups
+from granum.metrics._maps.class_maps import Lookup
+from granum.metrics._maps.drawn_groups import DrawnGroup, drawn_groups
 from granum.metrics._weighted_means import weighted_mean
 from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
 from granum.schema.findings import Findings

@@ -29,9 +29,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from granum.errors import UsageError
-from granum.metrics._class_counts import Bins, ClassCounts, bin_of
-from granum.metrics._class_tables import Multi, Rows, Single
-from granum.metrics._label_rows import (
+from granum.metrics._labels.class_counts import Bins, ClassCounts, bin_of
+from granum.metrics._labels.class_tables import Multi, Rows, Single
+from granum.metrics._labels.rows import (
     Labels,
     LabelState,
     firsts,

@@ -17,12 +17,11 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from granum.metrics import _coco_overlaps as overlaps
-from granum.metrics import _coco_run as run
-from granum.metrics._coco_case import Case, Rules
-from granum.metrics._coco_columns import Compared, Side, side_of
-from granum.metrics._coco_parts import State, images_of, keys_of, placed
-from granum.metrics._coco_sides import Sides
+from granum.metrics._coco import overlaps, run
+from granum.metrics._coco.case import Case, Rules
+from granum.metrics._coco.columns import Compared, Side, side_of
+from granum.metrics._coco.parts import State, images_of, keys_of, placed
+from granum.metrics._coco.sides import Sides
 from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
 from granum.schema.findings import Findings
 from granum.schema.tables import column

@@ -26,7 +26,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from granum.errors import UsageError
-from granum.metrics._label_rows import (
+from granum.metrics._labels.partitions import (
+    Version,
+    adjusted_rand_index,
+    assignment,
+    clustering_accuracy,
+    normalized_mutual_information,
+    purity,
+    table_of,
+)
+from granum.metrics._labels.rows import (
     Labels,
     LabelState,
     categories_named,
@@ -36,15 +45,6 @@ from granum.metrics._label_rows import (
     of_units,
     only_space,
     spaces_of,
-)
-from granum.metrics._partitions import (
-    Version,
-    adjusted_rand_index,
-    assignment,
-    clustering_accuracy,
-    normalized_mutual_information,
-    purity,
-    table_of,
 )
 from granum.metrics.base import Context, Protocol, Recount, Result, protocols
 from granum.schema import tables

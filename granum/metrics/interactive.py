@@ -25,8 +25,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from granum.errors import UsageError
-from granum.metrics._click_rows import Clicked, clicked
-from granum.metrics._drawn import drawn_samples
+from granum.metrics._maps.click_rows import Clicked, clicked
+from granum.metrics._maps.drawn import drawn_samples
 from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
 from granum.schema.attributes import attribute_dicts
 from granum.schema.findings import Findings

@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from granum.errors import MissingExtraError, UnknownNameError, UsageError
-from granum.metrics._label_rows import Labels, LabelState, firsts, joined, labels_of, of_units
+from granum.metrics._labels.rows import Labels, LabelState, firsts, joined, labels_of, of_units
 from granum.metrics.base import Context, Protocol, Recount, Result, protocols
 from granum.schema.findings import Findings
 from granum.store.parts import Batch

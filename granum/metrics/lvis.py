@@ -38,13 +38,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from granum.errors import UsageError
-from granum.metrics import _coco_overlaps as overlaps
-from granum.metrics import _coco_run as run
-from granum.metrics._coco_case import Case, Rules
-from granum.metrics._coco_columns import Side, side_of
-from granum.metrics._coco_parts import State, images_of, keys_of, placed
-from granum.metrics._coco_ranking import Curves
-from granum.metrics._coco_sides import Sides
+from granum.metrics._coco import overlaps, run
+from granum.metrics._coco.case import Case, Rules
+from granum.metrics._coco.columns import Side, side_of
+from granum.metrics._coco.parts import State, images_of, keys_of, placed
+from granum.metrics._coco.ranking import Curves
+from granum.metrics._coco.sides import Sides
 from granum.metrics._lvis_rows import FREQUENCIES, Listed, best_of, frequencies, listed
 from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
 from granum.schema.findings import Findings

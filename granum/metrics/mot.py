@@ -33,7 +33,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from granum.errors import UsageError
-from granum.metrics._mot_numbers import (
+from granum.metrics._mot.numbers import (
     ALPHAS,
     Numbers,
     Weights,
@@ -41,10 +41,10 @@ from granum.metrics._mot_numbers import (
     combined,
     stacked,
 )
-from granum.metrics._mot_pairs import EPS, Tracked, assigned, tracked, tracked_from_similarities
-from granum.metrics._mot_reported import averaged, curve, reported, table_of, together
-from granum.metrics._mot_rows import Classes, Frames, Side, frames_of, keys_of, side_of, within
-from granum.metrics._mot_scores import clear, hota, identity
+from granum.metrics._mot.pairs import EPS, Tracked, assigned, tracked, tracked_from_similarities
+from granum.metrics._mot.reported import averaged, curve, reported, table_of, together
+from granum.metrics._mot.rows import Classes, Frames, Side, frames_of, keys_of, side_of, within
+from granum.metrics._mot.scores import clear, hota, identity
 from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
 from granum.schema.findings import Findings
 from granum.store.parts import Batch

@@ -37,11 +37,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from granum.errors import UsageError
-from granum.metrics._frame_ap import Boxes, frame_ap, video_ap
-from granum.metrics._judged import Judged
-from granum.metrics._tube_errors import error_kinds, error_table
-from granum.metrics._tube_overlaps import Tubes, tube_iou, tube_overlaps
-from granum.metrics._tube_protocol import TubeProtocol, steps
+from granum.metrics._detection.judged import Judged
+from granum.metrics._tubes.errors import error_kinds, error_table
+from granum.metrics._tubes.frame_ap import Boxes, frame_ap, video_ap
+from granum.metrics._tubes.overlaps import Tubes, tube_iou, tube_overlaps
+from granum.metrics._tubes.protocol import TubeProtocol, steps
 from granum.metrics.base import protocols
 
 __all__ = [

@@ -24,17 +24,17 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from granum.errors import FormatError, UsageError
-from granum.metrics._class_maps import Lookup
-from granum.metrics._drawn import DrawnSample, add_fault, drawn_samples
-from granum.metrics._drawn_groups import drawn_groups
-from granum.metrics._nested_masks import (
+from granum.metrics._maps.class_maps import Lookup
+from granum.metrics._maps.drawn import DrawnSample, add_fault, drawn_samples
+from granum.metrics._maps.drawn_groups import drawn_groups
+from granum.metrics._maps.nested_masks import (
     Drawn,
     RegionSet,
     drawn_image,
     drawn_volume,
     spacing_of,
 )
-from granum.metrics._surface_distances import hd95, surface_distances
+from granum.metrics._maps.surface_distances import hd95, surface_distances
 from granum.metrics._weighted_means import weighted_mean
 from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
 from granum.schema.findings import Findings

@@ -28,15 +28,15 @@ import numpy as np
 import numpy.typing as npt
 
 from granum.errors import UsageError
-from granum.metrics._argmax import argmax_hits, best_overlaps
-from granum.metrics._detections import (
+from granum.metrics._detection.argmax import argmax_hits, best_overlaps
+from granum.metrics._detection.quads import Quads, quad_iou, turned_corners
+from granum.metrics._detection.shared import (
     DetectionState,
     detections_result,
     flag,
     judged_of,
     objects_of,
 )
-from granum.metrics._quads import Quads, quad_iou, turned_corners
 from granum.metrics._usable import kept, left_out
 from granum.metrics.base import Context, Protocol, Result, protocols
 from granum.metrics.voc import Interpolation, style_of

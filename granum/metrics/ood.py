@@ -36,7 +36,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from granum.errors import UsageError
-from granum.metrics._label_rows import (
+from granum.metrics._labels.ranked_units import Levels, RankedUnits
+from granum.metrics._labels.rows import (
     Labels,
     categories_named,
     firsts,
@@ -44,7 +45,6 @@ from granum.metrics._label_rows import (
     of_units,
     spaces_of,
 )
-from granum.metrics._ranked_units import Levels, RankedUnits
 from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
 from granum.schema.findings import Findings
 from granum.store.parts import Batch

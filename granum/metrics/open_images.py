@@ -42,23 +42,23 @@ import numpy as np
 import numpy.typing as npt
 
 from granum.errors import UsageError
-from granum.metrics._argmax import argmax_hits, best_overlaps, box_iou
-from granum.metrics._coco_masks import Rle
-from granum.metrics._detections import (
+from granum.metrics._coco.masks import Rle
+from granum.metrics._detection.argmax import argmax_hits, best_overlaps, box_iou
+from granum.metrics._detection.judged import Judged
+from granum.metrics._detection.open_images_rows import (
+    Classes,
+    compared_objects,
+    masks_of,
+    tell_sizes,
+    verified,
+)
+from granum.metrics._detection.shared import (
     DetectionState,
     Objects,
     boxed,
     detections_result,
     flag,
     objects_of,
-)
-from granum.metrics._judged import Judged
-from granum.metrics._open_images_rows import (
-    Classes,
-    compared_objects,
-    masks_of,
-    tell_sizes,
-    verified,
 )
 from granum.metrics._usable import kept, left_out
 from granum.metrics.base import Context, Protocol, Result, protocols

@@ -18,8 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from granum.metrics._drawn import drawn_samples
-from granum.metrics._panoptic_segments import Matches, Segments, matched, segments_of
+from granum.metrics._maps.drawn import drawn_samples
+from granum.metrics._maps.panoptic_segments import Matches, Segments, matched, segments_of
 from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
 from granum.schema import tables
 from granum.schema.findings import Findings

@@ -37,8 +37,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from granum.errors import UsageError
-from granum.metrics._pixel_overlaps import Shape, exact_overlap, official_overlap, shapes_of
-from granum.metrics._pixel_pairs import (
+from granum.metrics._retrieval.pixel_overlaps import (
+    Shape,
+    exact_overlap,
+    official_overlap,
+    shapes_of,
+)
+from granum.metrics._retrieval.pixel_pairs import (
     PROTOCOLS,
     Mode,
     PairOverlaps,
@@ -46,8 +51,8 @@ from granum.metrics._pixel_pairs import (
     overlaps_of,
     precisions,
 )
-from granum.metrics._ranked import summed
-from granum.metrics._retrieval_rows import (
+from granum.metrics._retrieval.ranked import summed
+from granum.metrics._retrieval.rows import (
     JUNK,
     KINDS,
     Pairs,

@@ -21,16 +21,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from granum.errors import FormatError, MissingExtraError, UsageError
-from granum.metrics._drawn import (
+from granum.metrics._maps.drawn import (
     DrawnSample,
     add_fault,
     drawn_samples,
     has_mask,
     is_whole_map,
 )
-from granum.metrics._region_counts import information_of, joint_histogram, overlaps, rand_of
-from granum.metrics._region_scores import RegionScores
-from granum.metrics._region_trees import tree_cuts
+from granum.metrics._regions.counts import information_of, joint_histogram, overlaps, rand_of
+from granum.metrics._regions.scores import RegionScores
+from granum.metrics._regions.trees import tree_cuts
 from granum.metrics._usable import rows_left_out
 from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
 from granum.schema.findings import Findings

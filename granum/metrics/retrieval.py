@@ -28,7 +28,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from granum.errors import UsageError
-from granum.metrics._ranked import (
+from granum.metrics._retrieval.ranked import (
     MeanPrecision,
     average_precision_at_r,
     average_precision_sum,
@@ -43,7 +43,7 @@ from granum.metrics._ranked import (
     reciprocal_rank,
     summed,
 )
-from granum.metrics._retrieval_rows import (
+from granum.metrics._retrieval.rows import (
     EASY,
     HARD,
     JUNK,

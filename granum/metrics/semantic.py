@@ -18,8 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from granum.errors import FormatError, UnknownNameError, UsageError
-from granum.metrics._class_maps import UNLABELLED, ClassMap, Lookup, class_map
-from granum.metrics._drawn import DrawnSample, add_fault, drawn_samples
+from granum.metrics._maps.class_maps import UNLABELLED, ClassMap, Lookup, class_map
+from granum.metrics._maps.drawn import DrawnSample, add_fault, drawn_samples
 from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
 from granum.schema import tables
 from granum.schema.findings import Findings

@@ -25,9 +25,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from granum.errors import UsageError
-from granum.metrics._class_tables import Multi, Rows, Single
-from granum.metrics._label_rows import firsts, of_units, spaces_of
-from granum.metrics._stream_log import (
+from granum.metrics._labels.class_tables import Multi, Rows, Single
+from granum.metrics._labels.rows import firsts, of_units, spaces_of
+from granum.metrics._labels.stream_log import (
     Event,
     Kind,
     StreamLog,
@@ -35,7 +35,7 @@ from granum.metrics._stream_log import (
     error_auc,
     pareto_mask,
 )
-from granum.metrics._stream_rows import StreamRows, stream_rows, tasks_of
+from granum.metrics._labels.stream_rows import StreamRows, stream_rows, tasks_of
 from granum.metrics.base import Context, Protocol, Recount, Result, protocols
 from granum.schema.findings import Findings
 from granum.store.parts import Batch

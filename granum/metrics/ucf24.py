@@ -29,10 +29,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from granum.errors import UsageError
-from granum.metrics._frame_ap import Matching, suppressed
-from granum.metrics._judged import Style
-from granum.metrics._tube_overlaps import Tubes
-from granum.metrics._tube_protocol import TubeProtocol, steps
+from granum.metrics._detection.judged import Style
+from granum.metrics._tubes.frame_ap import Matching, suppressed
+from granum.metrics._tubes.overlaps import Tubes
+from granum.metrics._tubes.protocol import TubeProtocol, steps
 from granum.metrics.base import protocols
 
 __all__ = ["Ucf24", "suppressed"]

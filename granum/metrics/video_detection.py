@@ -26,7 +26,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from granum.errors import UsageError
-from granum.metrics._label_rows import (
+from granum.metrics._labels.ranked_units import RankedUnits
+from granum.metrics._labels.rows import (
     Labels,
     LabelState,
     categories_named,
@@ -36,7 +37,6 @@ from granum.metrics._label_rows import (
     of_units,
     spaces_of,
 )
-from granum.metrics._ranked_units import RankedUnits
 from granum.metrics._usable import kept, left_out
 from granum.metrics.base import Context, Protocol, Recount, Result, protocols
 from granum.schema import tables

@@ -29,15 +29,15 @@ import numpy as np
 import numpy.typing as npt
 
 from granum.errors import UsageError
-from granum.metrics._argmax import argmax_hits, best_overlaps, box_iou
-from granum.metrics._detections import (
+from granum.metrics._detection.argmax import argmax_hits, best_overlaps, box_iou
+from granum.metrics._detection.judged import Style, area_under
+from granum.metrics._detection.shared import (
     DetectionState,
     boxed,
     detections_result,
     flag,
     judged_of,
 )
-from granum.metrics._judged import Style, area_under
 from granum.metrics._usable import kept, left_out
 from granum.metrics.base import Context, Protocol, Result, protocols
 from granum.schema.findings import Findings

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from granum.metrics._drawn import DrawnSample, has_mask, is_whole_map
+from granum.metrics._maps.drawn import DrawnSample, has_mask, is_whole_map
 from granum.schema.defects import defective
 from granum.schema.tables import column
 from granum.schema.units import convert_units

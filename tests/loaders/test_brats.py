@@ -16,10 +16,10 @@ import pytest
 
 import granum
 from granum.errors import FindingsError, FormatError, UsageError
-from granum.store.nifti import read_header, read_volume
 from granum.loaders.brats import NUMBERINGS, nested
 from granum.loaders.reading import sniff
 from granum.schema.findings import Findings
+from granum.store.nifti import read_header, read_volume
 from granum.testing.suite import ReaderSuite
 from tests.data import shared
 

@@ -21,7 +21,7 @@ from pycocotools.cocoeval import COCOeval
 
 import granum
 from granum.errors import MissingExtraError, UsageError
-from granum.metrics._boundary_masks import boundaries, dilation_of
+from granum.metrics._maps.boundary_masks import boundaries, dilation_of
 from granum.metrics.base import Protocol
 from granum.metrics.boundary import BoundaryIou, BoundaryPQ, boundary, boundary_iou
 from granum.metrics.evaluate import evaluate

@@ -385,5 +385,5 @@ def test_counting_again_equals_evaluating_again(several: bool) -> None:
 def test_too_many_pairs_for_a_table_of_flags(monkeypatch: pytest.MonkeyPatch) -> None:
     scores, true = drawn_several(3)
     found = scored(stored_several(scores, true))
-    monkeypatch.setattr("granum.metrics._class_tables._DENSE", 1)
+    monkeypatch.setattr("granum.metrics._labels.class_tables._DENSE", 1)
     assert dict(scored(stored_several(scores, true)).values) == dict(found.values)

@@ -15,7 +15,7 @@ from PIL import Image
 pytest.importorskip("hotcoco")
 
 from granum.errors import MissingExtraError, SizeUnknownError, UsageError
-from granum.metrics import _coco_matching as matching
+from granum.metrics._coco import matching
 from granum.metrics.base import Context
 from granum.metrics.coco import CocoBbox
 from granum.metrics.evaluate import evaluate

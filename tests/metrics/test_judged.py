@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from granum.errors import UsageError
-from granum.metrics._argmax import argmax_hits, best_overlaps, box_iou, pairs_of_groups
-from granum.metrics._judged import (
+from granum.metrics._detection.argmax import argmax_hits, best_overlaps, box_iou, pairs_of_groups
+from granum.metrics._detection.judged import (
     Judged,
     Style,
     area_under,

@@ -425,8 +425,8 @@ def test_what_is_held_at_a_time_changes_nothing(gaps: bool, monkeypatch: pytest.
     whole = result()
     assert ("track-gap" in codes(whole)) is gaps and (whole["video_mAP@0.2"] or 0) > 0
     for size in (1, 7):
-        monkeypatch.setattr("granum.metrics._tube_overlaps._BOXES", size)
-        monkeypatch.setattr("granum.metrics._frame_ap._PAIRS", size)
+        monkeypatch.setattr("granum.metrics._tubes.overlaps._BOXES", size)
+        monkeypatch.setattr("granum.metrics._tubes.frame_ap._PAIRS", size)
         assert same(result(), whole)
 
 

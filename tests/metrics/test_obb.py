@@ -12,7 +12,7 @@ import pytest
 
 from granum.errors import UsageError
 from granum.loaders.results.dota import DotaResults
-from granum.metrics._quads import Quads, quad_iou, turned_corners
+from granum.metrics._detection.quads import Quads, quad_iou, turned_corners
 from granum.metrics.evaluate import evaluate
 from granum.metrics.obb import Obb, quadrilateral_iou
 from granum.schema import geometry
@@ -155,7 +155,7 @@ def test_blocks_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     quads = rng.random((20, 4, 2))
     whole = quadrilateral_iou(quads, quads)
-    monkeypatch.setattr("granum.metrics._quads._PAIRS", 7)
+    monkeypatch.setattr("granum.metrics._detection.quads._PAIRS", 7)
     assert (quadrilateral_iou(quads, quads) == whole).all()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from granum.errors import UsageError
-from granum.metrics._tube_errors import KINDS, error_kinds
+from granum.metrics._tubes.errors import KINDS, error_kinds
 from granum.metrics.evaluate import evaluate
 from granum.metrics.multisports import MultiSports, Tubes
 from granum.schema.rows import Category

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from granum.errors import UsageError
-from granum.metrics._judged import area_under
+from granum.metrics._detection.judged import area_under
 from granum.metrics.base import Result
 from granum.metrics.evaluate import evaluate
 from granum.metrics.multisports import Boxes, Tubes, frame_ap

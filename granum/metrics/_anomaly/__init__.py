@@ -1,0 +1,1 @@
+"""Anomaly scores: how often each occurs, and what follows from it."""

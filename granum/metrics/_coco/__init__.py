@@ -1,0 +1,1 @@
+"""COCO's rules, and what LVIS and boundary IoU share with them."""

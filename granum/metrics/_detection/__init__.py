@@ -1,0 +1,1 @@
+"""Detections that are matched by argmax, and the average precision of any."""

@@ -1,0 +1,1 @@
+"""Region metrics: trees, counts, scores."""

@@ -1,0 +1,1 @@
+"""Ranked lists of queries, and the pixels found."""

@@ -1,0 +1,1 @@
+"""Actions in videos: boxes in frames, tubes, their overlaps and errors."""

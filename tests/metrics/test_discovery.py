@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+pytest.importorskip("scipy")
+
 from granum.errors import UnknownNameError, UsageError
 from granum.metrics import discovery
 from granum.metrics.base import Result
@@ -52,7 +54,8 @@ def drawn(seed: int, n: int = 60) -> tuple[Ints, Ints]:
 
 def published(true: Ints, found: Ints, old: Any, version: str) -> tuple[float, float, float]:
     """As the released code counts: a square table, one assignment or two."""
-    optimize = pytest.importorskip("scipy.optimize")
+    from scipy import optimize
+
 
     def assigned(y: Ints, p: Ints) -> tuple[Ints, dict[int, int]]:
         size = max(int(y.max()), int(p.max())) + 1

@@ -35,6 +35,8 @@ def of_kinds(
     if kinds is None:
         return batch
     kind = column(table, "kind").combine_chunks()
+    if not kind.null_count and set(kind.dictionary.to_pylist()) <= set(kinds):
+        return batch
     right = [i for i, name in enumerate(kind.dictionary.to_pylist()) if name in kinds]
     keep = np.isin(np.asarray(kind.indices.fill_null(-1)), right)
     left_out(found, "not-compared", batch, ~keep, who, f"of a kind other than {', '.join(kinds)}")

@@ -49,6 +49,7 @@ __all__ = ["Classification", "calibration_error", "mean_average_precision", "top
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 Task = Literal["auto", "single", "multi"]
 
@@ -129,12 +130,11 @@ class Classification(Protocol):
             more, what = mine.unit[~keep], "labels after the first of a sample"
             of_units(found, "duplicate-annotation", "truth", whole.keys, more, what)
             mine = mine.of(keep)
-        place = np.cumsum(has) - 1
-        theirs = theirs.of(has[theirs.unit])
-        rows = Rows(int(has.sum()), len(classes), place[theirs.unit], theirs.category, theirs.score)
+        mine, theirs = _renumbered(mine, has), _renumbered(theirs, has)
+        rows = Rows(int(has.sum()), len(classes), theirs.unit, theirs.category, theirs.score)
         keys = whole.keys.filter(pa.array(has))
         names = context.categories["name"].combine_chunks().take(pa.array(classes))
-        sides = _Sides(keys, names, rows, place[mine.unit], mine.category)
+        sides = _Sides(keys, names, rows, mine.unit, mine.category)
         result = self._several(sides, found) if multi else self._one(sides, found)
         facts = {
             "task": "multi" if multi else "single",
@@ -236,10 +236,20 @@ def _of_space(labels: Labels, classes: Ints, keys: pa.Array, who: str, found: Fi
     number = np.full(int(labels.category.max(initial=-1)) + 1, -1, np.int64)
     inside = classes[classes < len(number)]
     number[inside] = np.arange(len(inside))
+    if (number == np.arange(len(number))).all():
+        return labels
     category = number[labels.category]
     other = category < 0
     of_units(found, "not-compared", who, keys, labels.unit[other], "rows of other label spaces")
     return Labels(labels.unit, category, labels.score).of(~other)
+
+
+def _renumbered(labels: Labels, has: Flags) -> Labels:
+    """The labels of the units that ``has`` chooses, which are numbered from 0."""
+    if has.all():
+        return labels
+    labels = labels.of(has[labels.unit])
+    return replace(labels, unit=(np.cumsum(has) - 1)[labels.unit])
 
 
 def _why_undefined(single: Single, values: Mapping[str, float | None], found: Findings) -> None:

@@ -188,7 +188,7 @@ class Pairing:
             return batch
         score = column(batch.annotations, "score")
         absent = np.asarray(score.is_null())
-        nan = np.isnan(np.asarray(score.fill_null(0.0), np.float64))
+        nan = np.isnan(np.asarray(score.fill_null(0.0) if score.null_count else score, np.float64))
         left_out(findings, "missing-score", batch, absent, "predictions", "without a score")
         left_out(findings, "nan-score", batch, nan, "predictions", "with a score of NaN")
         return kept(batch, ~absent & ~nan)

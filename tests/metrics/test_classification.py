@@ -387,3 +387,14 @@ def test_too_many_pairs_for_a_table_of_flags(monkeypatch: pytest.MonkeyPatch) ->
     found = scored(stored_several(scores, true))
     monkeypatch.setattr("granum.metrics._labels.class_tables._DENSE", 1)
     assert dict(scored(stored_several(scores, true)).values) == dict(found.values)
+
+
+@pytest.mark.parametrize("size", [1, 7, 40])
+def test_blocks_of_any_size_give_the_same_bits(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores, label = probabilities(4, 40)
+    scores[5], scores[8, 1:] = np.nan, np.nan  # units without a row, with one
+    whole = scored(stored(scores, label))
+    monkeypatch.setattr("granum.metrics._labels.class_tables._BLOCK", size)
+    blocks = scored(stored(scores, label))
+    assert same(whole, blocks)
+    assert whole.per_sample is not None and whole.per_sample.equals(blocks.per_sample)

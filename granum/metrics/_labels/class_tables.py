@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,9 @@ Flags = npt.NDArray[np.bool_]
 
 _DENSE = 1 << 28
 """Most pairs of sample and class for which a table of flags is made."""
+
+_BLOCK = 1 << 17
+"""About how many rows are looked at together: what is made of them stays in the cache."""
 
 _SUM = 0.01
 """How far from 1 the sum of probabilities may be (files round them)."""
@@ -52,6 +55,17 @@ class Rows:
     def _starts(self) -> Ints:
         return np.flatnonzero(np.diff(self.unit, prepend=-1))
 
+    def blocks(self) -> Iterator[tuple[slice, Rows]]:
+        """Some units after the other (there is at least one block), and their rows."""
+        cuts = np.unique([0, *self.unit[_BLOCK::_BLOCK].tolist(), self.units])
+        at = np.searchsorted(self.unit, cuts)
+        for i in range(max(len(cuts) - 1, 1)):
+            first, last = int(cuts[i]), int(cuts[min(i + 1, len(cuts) - 1)])
+            own = slice(int(at[i]), int(at[min(i + 1, len(cuts) - 1)]))
+            unit = self.unit[own] - first
+            block = Rows(last - first, self.classes, unit, self.label[own], self.score[own])
+            yield slice(first, last), block
+
 
 @dataclass(frozen=True)
 class Single:
@@ -79,6 +93,14 @@ class Single:
 
     @classmethod
     def of(cls, rows: Rows, label: Ints) -> Single:
+        """What ``rows`` say of units whose true classes are ``label``, shape (units,)."""
+        parts = [cls._of(block, label[units]) for units, block in rows.blocks()]
+        each = [f.name for f in fields(cls) if f.name != "classes"]
+        joined = {name: np.concatenate([getattr(p, name) for p in parts]) for name in each}
+        return cls(classes=rows.classes, **joined)
+
+    @classmethod
+    def _of(cls, rows: Rows, label: Ints) -> Single:
         top = rows.reduced(np.maximum, rows.score, np.nan)
         best = rows.score == top[rows.unit]
         first = np.where(best, rows.label, rows.classes)

@@ -74,9 +74,10 @@ def labels_of(
         wanted: which rows count, and what the others are.
         by: ``sample`` or ``group``: whose labels they are.
     """
-    absent = np.asarray(column(batch.annotations, "present").fill_null(True)) == 0
-    left_out(found, "not-compared", batch, absent, who, "of something that is absent")
-    batch = kept(batch, ~absent)
+    if "present" in batch.annotations.column_names:
+        absent = np.asarray(batch.annotations["present"].fill_null(True)) == 0
+        left_out(found, "not-compared", batch, absent, who, "of something that is absent")
+        batch = kept(batch, ~absent)
     labels = _arrays(batch, by)
     if wanted is None:
         return labels
@@ -87,12 +88,17 @@ def labels_of(
 
 def _arrays(batch: Batch, by: str) -> Labels:
     table = batch.annotations
-    unit = np.asarray(column(table, by).fill_null(-1), np.int64)
+    unit = np.asarray(_filled(column(table, by), -1), np.int64)
     return Labels(
-        unit - batch.start if by == "sample" else unit,
-        np.asarray(column(table, "category").fill_null(-1), np.int64),
-        np.asarray(column(table, "score").fill_null(np.nan), np.float64),
+        unit - batch.start if by == "sample" and batch.start else unit,
+        np.asarray(_filled(column(table, "category"), -1), np.int64),
+        np.asarray(_filled(column(table, "score"), np.nan), np.float64),
     )
+
+
+def _filled(values: pa.ChunkedArray, none: float) -> pa.ChunkedArray:
+    """Without nulls; not copied where there are none, as such columns are long."""
+    return values.fill_null(none) if values.null_count else values
 
 
 @dataclass(frozen=True)
@@ -117,30 +123,40 @@ def joined(states: Sequence[LabelState]) -> LabelState:
     starts = np.cumsum([0, *(len(s.keys) for s in states)]).tolist()
 
     def moved(side: Callable[[LabelState], Labels]) -> Labels:
-        pairs = list(zip(starts, map(side, states), strict=False))
-        none = np.empty(0, np.int64)
-        unit = np.concatenate([none, *(labels.unit + start for start, labels in pairs)])
-        category = np.concatenate([none, *(labels.category for _, labels in pairs)])
-        score = np.concatenate([np.empty(0), *(labels.score for _, labels in pairs)])
+        labels = _concatenated([side(s) for s in states], starts)
         if not (place == np.arange(len(place))).all():
-            unit = place[unit]
-        if (np.diff(unit) >= 0).all():
-            return Labels(unit, category, score)
-        by_unit = np.argsort(unit, kind="stable")
-        return Labels(unit[by_unit], category[by_unit], score[by_unit])
+            labels = Labels(place[labels.unit], labels.category, labels.score)
+        if (labels.unit[1:] >= labels.unit[:-1]).all():
+            return labels
+        return labels.of(np.argsort(labels.unit, kind="stable"))
 
     findings = joined_findings((s.findings for s in states), by_place=True)
     truth, predictions = moved(lambda s: s.truth), moved(lambda s: s.predictions)
     return LabelState(keys.take(pa.array(order)), truth, predictions, findings)
 
 
+def _concatenated(parts: Sequence[Labels], starts: Sequence[int]) -> Labels:
+    """All rows, those of the first part first; ``starts``: the first unit of each part."""
+    if len(parts) == 1:  # nothing is copied
+        return parts[0]
+    none = np.empty(0, np.int64)
+    return Labels(
+        np.concatenate([none, *(p.unit + start for p, start in zip(parts, starts, strict=False))]),
+        np.concatenate([none, *(p.category for p in parts)]),
+        np.concatenate([np.empty(0), *(p.score for p in parts)]),
+    )
+
+
 def firsts(unit: Ints, category: Ints | None = None) -> Flags:
     """Which rows are the first of their unit (and category, from -1 on), shape (n,)."""
+    rising = unit[1:] > unit[:-1]
+    if category is not None:
+        rising |= (unit[1:] == unit[:-1]) & (category[1:] > category[:-1])
+    if rising.all():
+        return np.ones(len(unit), bool)
     pair = unit
     if category is not None:
         pair = unit * (int(category.max(initial=-1)) + 2) + category + 1
-    if (np.diff(pair) > 0).all():
-        return np.ones(len(pair), bool)
     order = np.argsort(pair, kind="stable")
     keep = np.zeros(len(pair), bool)
     keep[order[np.flatnonzero(np.diff(pair[order], prepend=-1))]] = True

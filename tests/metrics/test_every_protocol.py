@@ -6,6 +6,7 @@ import json
 import pickle
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-pytest.importorskip("hotcoco")
-
+from granum.errors import MissingExtraError
 from granum.metrics.accumulate import Accumulator
 from granum.metrics.base import Result, protocols
 from granum.metrics.evaluate import evaluate, protocol_of
@@ -31,9 +31,12 @@ from tests.metrics.small import CASES, GUESS
 UNSCORED = ("boundary-pq", "discovery", "mot", "panoptic-quality")
 """Protocols that have no use for scores."""
 
-ALL = pytest.mark.parametrize("name", protocols.table)
+EXTRA = all(find_spec(name) for name in ("hotcoco", "scipy"))
+NAMES = [n for n in protocols.table if EXTRA or protocols[n].extra is None]
+"""Where the packages of ``granum[eval]`` are absent, the protocols that can do without them."""
 
-SELECTED = pytest.mark.parametrize("name", sorted(protocols.table.keys() - {"video-detection"}))
+ALL = pytest.mark.parametrize("name", NAMES)
+SELECTED = pytest.mark.parametrize("name", [n for n in NAMES if n != "video-detection"])
 """Those whose data can be selected by sample: generated videos have none."""
 
 
@@ -66,6 +69,13 @@ class Backwards:
         listed = list(items)
         given = {i: pickle.dumps(function(i)) for i in reversed(listed)}
         return [pickle.loads(given[i]) for i in listed]
+
+
+@pytest.mark.skipif(EXTRA, reason="the packages are there")
+@pytest.mark.parametrize("name", sorted(set(protocols.table) - set(NAMES)))
+def test_what_is_absent_is_told(name: str) -> None:
+    with pytest.raises(MissingExtraError, match=r"granum\[eval\]"):
+        result_of(name)
 
 
 def test_every_protocol_has_a_case() -> None:
@@ -217,7 +227,9 @@ def test_scores_that_are_no_numbers(name: str) -> None:
     assert bool(result.findings.counts["nan-score"]) == (spoilt and name not in UNSCORED)
 
 
-@pytest.mark.parametrize("name", ["coco-bbox", "classification", "mot", "change", "anomaly"])
+@pytest.mark.parametrize(
+    "name", sorted({"coco-bbox", "classification", "mot", "change", "anomaly"} & {*NAMES})
+)
 def test_on_a_cluster(name: str, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     from granum.store.executor import executor
@@ -262,7 +274,7 @@ TOTALS: dict[str, Callable[[Any], dict[str, float]]] = {
 cases weigh the same)."""
 
 
-@pytest.mark.parametrize("name", TOTALS)
+@pytest.mark.parametrize("name", [n for n in TOTALS if n in NAMES])
 def test_numbers_per_sample_make_the_whole(name: str) -> None:
     result = result_of(name)
     for number, total in TOTALS[name](result.per_sample).items():
@@ -278,7 +290,7 @@ def test_hits_per_sample_are_those_of_the_classes(name: str) -> None:
         assert total == sum(result.per_class[count].to_pylist())
 
 
-@pytest.mark.parametrize("name", ["coco-bbox", "coco-segm", "lvis", "boundary-iou", "ava"])
+@pytest.mark.parametrize("name", sorted({"ava", "coco-bbox", "coco-segm", "lvis"} & {*NAMES}))
 def test_found_and_missed_truths_are_all(name: str) -> None:
     result = result_of(name)
     table = result.per_sample

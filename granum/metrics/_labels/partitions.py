@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from granum.errors import MissingExtraError, UsageError
+from granum.errors import UsageError
+from granum.metrics._assignment import assignment
 
 __all__ = [
     "Version",
@@ -61,13 +62,9 @@ def assignment(table: npt.ArrayLike) -> Ints:
     Raises:
         MissingExtraError: scipy is absent.
     """
-    try:
-        from scipy.optimize import linear_sum_assignment
-    except ImportError as error:
-        raise MissingExtraError("clustering accuracy", "eval", "scipy") from error
     counts = np.asarray(table, np.int64)
     out = np.full(counts.shape[1], -1, np.int64)
-    rows, columns = linear_sum_assignment(counts, maximize=True)
+    rows, columns = assignment()(counts, maximize=True)
     out[columns] = rows
     return out
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from granum.errors import UsageError
+from granum.metrics._assignment import assignment
 
 __all__ = ["EPS", "Tracked", "assigned", "overlaps", "tracked", "tracked_from_similarities"]
 
@@ -302,13 +302,6 @@ def solved(grid: Grid, score: Floats, number: int) -> Ints:
     begin, end, rows, cols, base = grid.plan[number]
     cost = np.zeros(rows * cols)
     cost[grid.cell[begin:end] - base] = -score[begin:end]
-    i, j = _assignment()(cost.reshape(rows, cols))
+    i, j = assignment()(cost.reshape(rows, cols))
     cells = i * cols + j
     return np.asarray(cells[cost[cells] < 0] + base)
-
-
-@cache
-def _assignment() -> Any:
-    from scipy.optimize import linear_sum_assignment
-
-    return linear_sum_assignment

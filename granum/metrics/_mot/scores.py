@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from granum.metrics._assignment import assignment
 from granum.metrics._mot.numbers import (
     ALPHAS,
     CLEAR_COUNTS,
@@ -187,14 +188,12 @@ def identity(pairs: Tracked, threshold: float = 0.5) -> Numbers:
 
     Without true or without predicted boxes nothing is matched.
     """
-    from scipy.optimize import linear_sum_assignment
-
     n, m, found = len(pairs.truth_id), len(pairs.id), 0
     near = pairs.similarity >= threshold
     if near.any():
         true, other, n_true, n_other = pairs.tracks
         code = true[pairs.row[near]] * n_other + other[pairs.col[near]]
         together = np.bincount(code, minlength=n_true * n_other).reshape(n_true, n_other)
-        i, j = linear_sum_assignment(together, maximize=True)
+        i, j = assignment()(together, maximize=True)
         found = int(together[i, j].sum())
     return identity_scores(_arrays({"IDTP": found, "IDFN": n - found, "IDFP": m - found}))

@@ -59,4 +59,5 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _line(cells: Sequence[Any]) -> str:
-    return "|" + "".join(f" {cell} |" if str(cell) else " |" for cell in cells)
+    texts = [" ".join(str(cell).replace("|", "\\|").split()) for cell in cells]
+    return "|" + "".join(f" {text} |" if text else " |" for text in texts)

@@ -107,21 +107,22 @@ class Change(Protocol):
 
     task: Literal["auto", "binary", "semantic"] = "auto"
     score: Literal["second", "fusu"] = "second"
-    unchanged: tuple[str, ...] = ("0",)
-    ignore: tuple[str, ...] = ()
+    unchanged: tuple[str | int, ...] = ("0",)
+    ignore: tuple[str | int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.task not in ("auto", "binary", "semantic"):
             raise UsageError(f"task is {self.task!r}; it must be auto, binary or semantic")
         if self.score not in _WEIGHTS:
             raise UsageError(f"score is {self.score!r}; it must be second or fusu")
-        for name in ("unchanged", "ignore"):
-            given = getattr(self, name)
-            listed = (given,) if isinstance(given, str | int) else given
-            object.__setattr__(self, name, tuple(str(v) for v in listed))
+
+    def _classes(self, context: Context) -> Classes:
+        return Classes.among(
+            context.categories, [str(v) for v in self.unchanged], [str(v) for v in self.ignore]
+        )
 
     def state(self, truth: Batch, predictions: Batch, context: Context) -> _State:
-        classes = Classes.among(context.categories, self.unchanged, self.ignore)
+        classes = self._classes(context)
         groups = pa.table({"key": []}) if context.groups is None else context.groups
         real = drawn_groups(truth, _COLUMNS, context.map_root, groups)
         guess = drawn_groups(predictions, _COLUMNS, context.prediction_map_root, groups)
@@ -221,8 +222,7 @@ class Change(Protocol):
     def _semantic(
         self, pairs: Sequence[_Counted], context: Context
     ) -> tuple[_Values, pa.Table, pa.Table]:
-        classes = Classes.among(context.categories, self.unchanged, self.ignore)
-
+        classes = self._classes(context)
         cells = [p.cells for p in pairs if p.cells is not None]
         index = np.concatenate([np.empty(0, np.int64), *(c[0] for c in cells)])
         pixels = np.concatenate([np.empty(0, np.int64), *(c[1] for c in cells)])

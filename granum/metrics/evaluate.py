@@ -6,8 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
-from typing import Any, NamedTuple
+from types import UnionType
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 from typing import Protocol as Interface
+
+import msgspec
+import numpy as np
 
 from granum.errors import UsageError
 from granum.metrics._group_pairing import GroupPairing
@@ -41,7 +45,7 @@ def protocol_of(protocol: str | Protocol, parameters: Mapping[str, Any] | None =
 
     Raises:
         UnknownNameError: no such protocol.
-        UsageError: no such parameter.
+        UsageError: no such parameter, or a value of another type.
     """
     given = dict(parameters or {})
     if isinstance(protocol, Protocol):
@@ -53,7 +57,47 @@ def protocol_of(protocol: str | Protocol, parameters: Mapping[str, Any] | None =
         raise UsageError(
             f"{protocol} has no parameter {unknown[0]!r}; known: {', '.join(known) or 'none'}"
         )
+    hints = get_type_hints(kind) if given else {}
+    for name, value in given.items():
+        given[name] = _fitting(f"{kind.name}: {name}", value, hints[name])
+    if isinstance(protocol, Protocol):
+        return replace(protocol, **given) if given else protocol  # type: ignore[type-var]
     return kind(**given)
+
+
+def _fitting(name: str, value: Any, hint: Any) -> Any:
+    """A parameter's value as its type has it: a list as a tuple, one value as a tuple of it.
+
+    Raises:
+        UsageError: it is of another type.
+    """
+    plain = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    faults = []
+    for given in (plain, [plain]):
+        try:
+            return msgspec.convert(given, hint)
+        except msgspec.ValidationError as error:
+            text = str(error).replace("`", "").lower()
+            faults.append(text.replace("array", "a list").replace("object", "an object"))
+    raise UsageError(f"{name} is {value!r}; {_wanted(hint) or faults[0]}")
+
+
+_TOLD = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    type(None): "null",
+}
+
+
+def _wanted(hint: Any) -> str:
+    """What a field of a plain type takes, for people."""
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    if all(kind in _TOLD for kind in kinds):
+        return f"it takes {' or '.join(_TOLD[kind] for kind in kinds)}"
+    named = [v for kind in kinds for v in get_args(kind) if get_origin(kind) is Literal]
+    return f"it must be {', '.join(map(str, named[:-1]))} or {named[-1]}" if named else ""
 
 
 def evaluate(

@@ -18,7 +18,7 @@ import pyarrow as pa
 from granum.errors import UsageError
 from granum.metrics.base import Recount, Result
 
-__all__ = ["difference", "intervals", "slices"]
+__all__ = ["check_draws", "difference", "intervals", "slices"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -40,19 +40,35 @@ def slices(result: Result, labels: Mapping[str, Any]) -> pa.Table:
         UsageError: the protocol cannot count again.
     """
     recount = _recount(result)
-    own = [labels.get(key) for key in recount.keys.to_pylist()]
-    names = sorted({v for v in own if v is not None}) + ([None] if None in own else [])
-    rows = []
-    for name in names:
-        chosen = np.array([v == name for v in own], np.int64)
-        rows.append((name, int(chosen.sum()), recount.values(chosen)))
+    texts: dict[str | None, Any] = {}  # what a slice is sorted by
+    own = []
+    for key in recount.keys.to_pylist():
+        label = labels.get(key)
+        own.append(None if label is None else _text(label))
+        texts.setdefault(own[-1], _place(label))
+    names = sorted(texts, key=texts.__getitem__)
+    number = {name: i for i, name in enumerate(names)}
+    of = np.array([number[text] for text in own], np.int64)
+    rows = [recount.values((of == i).astype(np.int64)) for i in range(len(names))]
     columns: dict[str, Any] = {
-        "slice": pa.array([None if n is None else str(n) for n, _, _ in rows], pa.string()),
-        "units": pa.array([n for _, n, _ in rows], pa.int64()),
+        "slice": pa.array(names, pa.string()),
+        "units": pa.array(np.bincount(of, minlength=len(names)), pa.int64()),
     }
     for value in _recounted(result, recount):
-        columns[value] = pa.array([v.get(value) for _, _, v in rows], pa.float64())
+        columns[value] = pa.array([v.get(value) for v in rows], pa.float64())
     return pa.table(columns)
+
+
+def _text(label: Any) -> str:
+    """As JSON has it: True is ``true``."""
+    return str(label).lower() if isinstance(label, bool) else str(label)
+
+
+def _place(label: Any) -> tuple[int, float, str]:
+    """Numbers come first, in their order, then texts in theirs; what has no label is last."""
+    if isinstance(label, int | float):
+        return 0, float(label), ""
+    return (2, 0.0, "") if label is None else (1, 0.0, str(label))
 
 
 def intervals(result: Result, *, draws: int = 1000, level: float = 0.95, seed: int = 0) -> pa.Table:
@@ -71,7 +87,7 @@ def intervals(result: Result, *, draws: int = 1000, level: float = 0.95, seed: i
         UsageError: the protocol cannot count again, or a number is out of its range.
     """
     recount = _recount(result)
-    _check(draws, level)
+    check_draws(draws, level)
     names = list(_recounted(result, recount))
     found = np.array(
         [
@@ -109,7 +125,7 @@ def difference(
     Raises:
         UsageError: protocols, parameters or samples differ.
     """
-    _check(draws, level)
+    check_draws(draws, level)
     mine, theirs = _recount(result), _recount(other)
     for what in ("protocol", "parameters"):
         pair = [
@@ -163,9 +179,13 @@ def _recounted(result: Result, recount: Recount) -> Iterator[str]:
     return (name for name in result.values if name in known)
 
 
-def _check(draws: int, level: float) -> None:
+def check_draws(draws: int, level: float) -> None:
+    """
+    Raises:
+        UsageError: a number is out of its range.
+    """
     if draws < 1:
-        raise UsageError(f"draws is {draws}; it must be at least 1")
+        raise UsageError(f"draws (--bootstrap) is {draws}; it must be at least 1")
     if not 0 < level < 1:
         raise UsageError(f"level is {level}; it must be between 0 and 1")
 

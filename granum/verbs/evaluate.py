@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from granum.errors import SizeUnknownError, UsageError
+from granum.errors import SizeUnknownError, UnknownNameError, UsageError
 from granum.loaders.results.base import results as forms
 from granum.loaders.writing import with_sizes
 from granum.metrics.base import Protocol, Result, joined_findings
 from granum.metrics.evaluate import evaluate as run
 from granum.metrics.evaluate import protocol_of
 from granum.metrics.joining import join_columns
-from granum.metrics.resampling import difference, intervals
+from granum.metrics.resampling import check_draws, difference, intervals
 from granum.schema import tables
 from granum.schema.findings import Findings
 from granum.schema.tables import column
@@ -23,7 +24,7 @@ from granum.store.dataset import Dataset
 from granum.store.disk import is_store
 from granum.store.executor import executor
 from granum.verbs._inputs import Given, opened
-from granum.verbs._slicing import sliced
+from granum.verbs._slicing import labels_of, sliced
 from granum.verbs.convert import read
 
 __all__ = ["evaluate"]
@@ -69,7 +70,8 @@ def evaluate(
         level: share of the draws that lie in an interval.
         seed: equal seeds give equal draws.
         against: other predictions, to be compared on the same samples: a layer of the dataset of
-            ``predictions``, or a dataset or path as those (1,000 draws unless ``draws`` says).
+            ``predictions``, or a dataset or path as those, with ``layer`` where it has it (1,000
+            draws unless ``draws`` says). What was wrong with them is among the findings.
         join: add the numbers per sample to the store of ``source`` as derived columns
             ``eval.PROTOCOL.NUMBER``; none where nothing could be compared, which is a finding.
         prefix: of those columns instead of ``eval.PROTOCOL``.
@@ -81,32 +83,57 @@ def evaluate(
         findings.
 
     Raises:
-        UnknownNameError: no such protocol or layer.
-        UsageError: it is unclear which layer is meant, no sample is in both datasets, or the
-            protocol cannot count again for slices or intervals.
+        UnknownNameError: no such protocol, layer, column or form of results.
+        UsageError: it is unclear which layer is meant, no sample is in both datasets, a number is
+            out of its range, or the protocol cannot count again for slices or intervals.
         StoreError: ``join`` and ``source`` is no store.
         MissingExtraError: a package that the protocol needs is absent.
     """
     chosen = protocol_of(protocol, parameters)
+    if draws or against is not None:
+        check_draws(draws or _DRAWS, level)
+    if results is not None:
+        _check_form(results, predictions is None and against is None)
     given = _opened(source, images)
     truth = _sized(given.layer(truth_layer))
+    for name in by:
+        labels_of(truth, name)  # one that is not there is told before anything is counted
     asked = _Asked(given, truth, truth_layer, chosen, results, images)
     with executor(workers, scheduler) as pool:
         result, other = asked.judged(predictions, layer, pool)
         if against is not None:
-            second, _ = asked.judged(*_rival(against, other, predictions is None), pool)
-            table = difference(result, second, draws=draws or _DRAWS, level=level, seed=seed)
-            result = result.with_tables(difference=table)
-    if by:
+            second, _ = asked.judged(*_rival(against, other, layer, predictions is None), pool)
+            if _counted(result) and _counted(second):
+                table = difference(result, second, draws=draws or _DRAWS, level=level, seed=seed)
+                result = result.with_tables(difference=table)
+            new = _of_rival(second.findings, result.findings)
+            result = result.with_account(result.facts, joined_findings([result.findings, new]))
+    if by and _counted(result):
         result = result.with_tables(slices=sliced(result, truth, by))
-    if draws:
+    if draws and _counted(result):
         spans = intervals(result, draws=draws, level=level, seed=seed)
         result = result.with_tables(intervals=spans)
-    if join and (
-        result.per_sample is not None or "nothing-to-compare" not in result.findings.counts
-    ):
+    if join and (result.per_sample is not None or _counted(result)):
         join_columns(given, result, prefix)
     return result
+
+
+def _counted(result: Result) -> bool:
+    """Whether a result has numbers; where nothing could be compared, its findings say so."""
+    return result.recount is not None or "nothing-to-compare" not in result.findings.counts
+
+
+def _of_rival(findings: Findings, known: Findings) -> Findings:
+    """What was found of the other predictions and not of the first: faults of the truth, which both
+    runs meet, are told once."""
+    shared = {f.code for f in findings.items if f in known.items}
+    new = [f for f in findings.items if f not in known.items]
+    out = Findings(on_error="skip")
+    for code, n in Counter(f.code for f in new).items():
+        both = known.counts[code] if code in shared else 0
+        out.counts[code] = max(findings.counts[code] - both, n)
+    out.items += [replace(f, path=f"against: {f.path}") for f in new]
+    return out
 
 
 @dataclass(frozen=True)
@@ -146,9 +173,11 @@ class _Asked:
         if isinstance(predictions, Dataset):
             return None
         path = Path(predictions)
+        if not path.exists():
+            return None  # which the reader of datasets says
         if self.results is not None:
             return forms[self.results]().read(path, self.truth, findings)
-        if not path.exists() or is_store(path):
+        if is_store(path):
             return None
         kinds = [forms[name] for name in forms]
         for kind in kinds:
@@ -157,10 +186,28 @@ class _Asked:
         return None
 
 
-def _rival(against: Given, other: Dataset, within: bool) -> tuple[Given | None, str | None]:
+def _check_form(name: str, unused: bool) -> None:
+    if name not in forms:
+        raise UnknownNameError("form of results", name, forms.names())
+    if unused:
+        raise UsageError(f"results is {name!r}, but the predictions are a layer, not files")
+
+
+def _rival(
+    against: Given, other: Dataset, layer: str | None, within: bool
+) -> tuple[Given | None, str | None]:
     """The predictions and the layer that ``against`` names."""
-    if isinstance(against, str) and against in other.meta.layers:
-        return (None if within else other), against
+    if isinstance(against, Dataset):
+        return against, layer if layer in against.meta.layers else None
+    if str(against) in other.meta.layers:
+        return (None if within else other), str(against)
+    path = Path(against)
+    if not path.exists():
+        known = ", ".join(sorted(other.meta.layers))
+        raise UsageError(f"against {str(against)!r}: no such file, nor a layer (layers: {known})")
+    if layer is not None and is_store(path):
+        found = opened(path)
+        return found, layer if layer in found.meta.layers else None
     return against, None
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from granum.errors import MissingExtraError
 
-__all__ = ["assignment"]
+__all__ = ["hungarian"]
 
 
 @cache
-def assignment() -> Any:
+def hungarian() -> Any:
     """``scipy.optimize.linear_sum_assignment``.
 
     Raises:

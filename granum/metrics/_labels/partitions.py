@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from granum.errors import UsageError
-from granum.metrics._assignment import assignment
+from granum.metrics._assignment import hungarian
 
 __all__ = [
     "Version",
@@ -64,7 +64,7 @@ def assignment(table: npt.ArrayLike) -> Ints:
     """
     counts = np.asarray(table, np.int64)
     out = np.full(counts.shape[1], -1, np.int64)
-    rows, columns = assignment()(counts, maximize=True)
+    rows, columns = hungarian()(counts, maximize=True)
     out[columns] = rows
     return out
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from granum.errors import UsageError
-from granum.metrics._assignment import assignment
+from granum.metrics._assignment import hungarian
 
 __all__ = ["EPS", "Tracked", "assigned", "overlaps", "tracked", "tracked_from_similarities"]
 
@@ -302,6 +302,6 @@ def solved(grid: Grid, score: Floats, number: int) -> Ints:
     begin, end, rows, cols, base = grid.plan[number]
     cost = np.zeros(rows * cols)
     cost[grid.cell[begin:end] - base] = -score[begin:end]
-    i, j = assignment()(cost.reshape(rows, cols))
+    i, j = hungarian()(cost.reshape(rows, cols))
     cells = i * cols + j
     return np.asarray(cells[cost[cells] < 0] + base)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from granum.metrics._assignment import assignment
+from granum.metrics._assignment import hungarian
 from granum.metrics._mot.numbers import (
     ALPHAS,
     CLEAR_COUNTS,
@@ -194,6 +194,6 @@ def identity(pairs: Tracked, threshold: float = 0.5) -> Numbers:
         true, other, n_true, n_other = pairs.tracks
         code = true[pairs.row[near]] * n_other + other[pairs.col[near]]
         together = np.bincount(code, minlength=n_true * n_other).reshape(n_true, n_other)
-        i, j = assignment()(together, maximize=True)
+        i, j = hungarian()(together, maximize=True)
         found = int(together[i, j].sum())
     return identity_scores(_arrays({"IDTP": found, "IDFN": n - found, "IDFP": m - found}))

@@ -15,7 +15,9 @@ Ties: of equal scores the class that stands first in the categories counts as th
 ``numpy.argmax`` has it; the facts say on how many samples it mattered for the highest. In average
 precision equal scores are one step, and samples without a score of a class come last, as one step.
 Scores are taken as they are: of logits there is no calibration (None), as no softmax is guessed.
-A sample without predictions is wrong, has no confidence, and misses its probabilities.
+A sample without predictions is wrong, has no confidence, and misses its probabilities. Where only
+the best classes were kept, top-k accuracy of a larger k is None, unless the true ones are among
+them; so are Brier score and log loss, unless those that were kept add up to 1.
 """
 
 from __future__ import annotations
@@ -150,11 +152,11 @@ class Classification(Protocol):
         single = Single.of(sides.rows, sides.label)
         ones = np.ones(len(sides.keys), np.int64)
         values = single.values(ones, self.topk, self.bins)
-        _why_undefined(single, values, found)
+        _why_undefined(single, values, self.topk, found)
         calibration = single.bins(ones, self.bins)
         curves = {"confusion": _confusion(single, sides.names)}
         if calibration is not None:
-            curves["reliability"] = _reliability(calibration)
+            curves["reliability"] = calibration.table()
         rank = pa.array(single.rank, mask=single.rank == 0)
         numbers = {n: getattr(single, n) for n in ("confidence", "log_loss", "brier")}
         said = pa.array(single.predicted, mask=single.predicted < 0)
@@ -252,14 +254,26 @@ def _renumbered(labels: Labels, has: Flags) -> Labels:
     return replace(labels, unit=(np.cumsum(has) - 1)[labels.unit])
 
 
-def _why_undefined(single: Single, values: Mapping[str, float | None], found: Findings) -> None:
-    """Why there is no calibration, or no proper score."""
-    undefined = [n for n, v in values.items() if v is None]
-    if undefined and len(single.label):
+def _why_undefined(
+    single: Single, values: Mapping[str, float | None], topk: Sequence[int], found: Findings
+) -> None:
+    """Why there is no calibration, no proper score, no accuracy of some k."""
+    n = len(single.label)
+    if not n:
+        return
+    for k in topk:
+        if short := int(single.cut_short(k).sum()):
+            message = (
+                f"top{k}_accuracy: on {short} of {n} samples fewer than {min(k, single.classes)} "
+                "classes have a score, and not the true one"
+            )
+            found.add("undefined-number", "predictions", None, message)
+    undefined = [name for name, v in values.items() if v is None and not name.startswith("top")]
+    if undefined:
         bad = int(np.isnan(single.brier).sum())
         message = (
-            f"{', '.join(undefined)}: on {bad} of {len(single.label)} samples the scores are no "
-            f"probabilities of all {single.classes} classes"
+            f"{', '.join(undefined)}: on {bad} of {n} samples the scores are no probabilities of "
+            f"all {single.classes} classes"
         )
         found.add("undefined-number", "predictions", None, message, len(undefined))
 
@@ -287,21 +301,6 @@ def _confusion(single: Single, names: pa.Array) -> pa.Table:
             "truth": names.take(pa.array(real)),
             "predicted": names.take(pa.array(said - 1, mask=said == 0)),
             "samples": pa.array(samples, pa.int64()),
-        }
-    )
-
-
-def _reliability(bins: Bins) -> pa.Table:
-    """A row per bin: its bounds, samples, mean confidence and accuracy (null where empty)."""
-    edges = np.linspace(0, 1, len(bins.counts) + 1)
-    empty = bins.counts == 0
-    return pa.table(
-        {
-            "lower": edges[:-1],
-            "upper": edges[1:],
-            "samples": bins.counts,
-            "confidence": pa.array(bins.means(), mask=empty),
-            "accuracy": pa.array(bins.accuracy(), mask=empty),
         }
     )
 

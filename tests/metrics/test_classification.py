@@ -188,6 +188,32 @@ def test_only_the_best_classes_were_kept() -> None:
     assert {"truth": "c3", "predicted": None, "samples": 1} in found.curves["confusion"].to_pylist()
 
 
+def test_no_accuracy_of_more_classes_than_were_kept() -> None:
+    nan = np.nan
+    scores = np.array([[0.6, nan, nan, nan], [nan, 0.5, nan, nan], [nan] * 4])
+    found = scored(stored(scores, np.array([0, 0, 3])), topk=[1, 2])
+    assert (found["top1_accuracy"], found["top2_accuracy"]) == (pytest.approx(1 / 3), None)
+    told = [f.message for f in found.findings.items if f.code == "undefined-number"]
+    assert told[0].startswith("top2_accuracy: on 1 of 3 samples fewer than 2 classes")
+    assert found.recount is not None  # defined where the true classes are among those kept
+    assert found.recount.values(np.array([1, 0, 1]))["top2_accuracy"] == 0.5
+    known = scored(stored(scores[:1], np.array([0])), topk=[1, 5])
+    assert (known["top5_accuracy"], known["brier"]) == (1, None)
+
+
+def test_classes_without_a_row_have_no_probability_where_the_others_have_all() -> None:
+    nan = np.nan
+    scores = np.array([[0.75, 0.25, nan, nan], [nan, nan, 1.0, nan]])
+    found = scored(stored(scores, np.array([1, 3])), topk=[3])
+    assert found["log_loss"] == pytest.approx((-log(0.25) - log(np.finfo(float).eps)) / 2)
+    assert found["brier"] == pytest.approx((2 * 0.75**2 + 2) / 2)
+    assert found["top3_accuracy"] == 0.5 and not found.findings.counts
+    near = scored(stored(scores * 0.999, np.array([1, 3])))
+    assert near["brier"] is None and near["top5_accuracy"] is None
+    outside = np.array([[0.6, 0.4, -0.5, nan]])
+    assert scored(stored(outside, np.array([0])))["brier"] is None
+
+
 def test_logits_have_no_calibration() -> None:
     found = scored(stored(np.array([[4.0, -1.0], [0.5, 2.0]]), np.array([0, 1])))
     assert found["top1_accuracy"] == 1 and found["ece"] is None and found["brier"] is None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from granum.errors import UsageError
 
@@ -114,6 +115,20 @@ class Bins:
     def mce(self) -> float | None:
         """Maximum calibration error: the largest gap of a bin that has samples."""
         return float(np.nanmax(self.gaps())) if self.counts.any() else None
+
+    def table(self) -> pa.Table:
+        """A row per bin: bounds, samples, mean confidence and accuracy (null where empty)."""
+        edges = np.linspace(0, 1, len(self.counts) + 1)
+        empty = self.counts == 0
+        return pa.table(
+            {
+                "lower": edges[:-1],
+                "upper": edges[1:],
+                "samples": self.counts,
+                "confidence": pa.array(self.means(), mask=empty),
+                "accuracy": pa.array(self.accuracy(), mask=empty),
+            }
+        )
 
 
 def bin_of(confidence: Floats, bins: int) -> Ints:

@@ -24,8 +24,9 @@ _DENSE = 1 << 28
 _BLOCK = 1 << 17
 """About how many rows are looked at together: what is made of them stays in the cache."""
 
-_SUM = 0.01
-"""How far from 1 the sum of probabilities may be (files round them)."""
+_SUM, _EXACT = 0.01, 1e-6
+"""How far from 1 the sum of probabilities may be: of all classes (files round them), and of some,
+where the others have none."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,9 @@ class Single:
             has no row.
         confidence: the highest score; NaN without a row.
         tied: whether another class has the highest score too.
-        log_loss, brier: NaN where the scores are no probabilities of all classes.
+        given: how many classes have a row.
+        log_loss, brier: NaN where the scores are no probabilities of all classes (those without a
+            row have none where the others add up to 1).
     """
 
     classes: int
@@ -88,6 +91,7 @@ class Single:
     rank: Ints
     confidence: Floats
     tied: Flags
+    given: Ints
     log_loss: Floats
     brier: Floats
 
@@ -119,6 +123,7 @@ class Single:
             rank=np.where(np.isnan(own), 0, rank),
             confidence=top,
             tied=rows.reduced(np.add, best.astype(np.int64), 0) > 1,
+            given=np.bincount(rows.unit, minlength=rows.units),
             log_loss=log_loss,
             brier=brier,
         )
@@ -126,6 +131,11 @@ class Single:
     @property
     def right(self) -> Flags:
         return self.predicted == self.label
+
+    def cut_short(self, k: int) -> Flags:
+        """Units of which so few classes were kept that the true one may be among the k best."""
+        few = (self.given > 0) & (self.given < min(k, self.classes))
+        return few & (self.rank == 0) & np.isnan(self.brier)
 
     def counts(self, weights: Ints) -> ClassCounts:
         said = self.predicted >= 0
@@ -148,7 +158,8 @@ class Single:
         out: dict[str, float | None] = {}
         for k in ks:
             found = int(weights[(self.rank > 0) & (self.rank <= k)].sum())
-            out[f"top{k}_accuracy"] = found / total if total else None
+            known = total and not weights[self.cut_short(k)].any()
+            out[f"top{k}_accuracy"] = found / total if known else None
         counts, calibration = self.counts(weights), self.bins(weights, bins)
         return out | {
             "balanced_accuracy": counts.balanced_accuracy(),
@@ -167,10 +178,11 @@ def _proper(rows: Rows, own: Floats) -> tuple[Floats, Floats]:
     within = (rows.score >= 0) & (rows.score <= 1)
     score = np.where(within, rows.score, 0.0)
     given = rows.reduced(np.add, within.astype(np.int64), 0)
-    total = rows.reduced(np.add, score, 0)
-    complete = (given == rows.classes) & (np.abs(total - 1) <= _SUM)
+    apart = np.abs(rows.reduced(np.add, score, 0) - 1)
+    whole = given == np.bincount(rows.unit, minlength=rows.units)
+    complete = whole & (apart <= np.where(given == rows.classes, _SUM, _EXACT))
     squares = rows.reduced(np.add, score**2, 0)
-    tiny = np.finfo(np.float64).eps
+    tiny, own = np.finfo(np.float64).eps, np.nan_to_num(own)
     loss = -np.log(np.clip(np.where(complete, own, 1.0), tiny, 1 - tiny))
     brier = squares - 2 * np.where(complete, own, 0.0) + 1
     return np.where(complete, loss, np.nan), np.where(complete, brier, np.nan)

@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from report import machine, packages
 
 import granum
 from granum.metrics.multisports import Boxes, MultiSports, Tubes, frame_ap, video_ap
@@ -269,6 +270,9 @@ def main() -> None:
     every = loops[0] * len(THRESHOLDS) + loops[1]
     ours_all = middle["pure_videos"] + middle["pure_frames"]
     summary = {
+        "name": "tubes",
+        "machine": machine(),
+        "packages": packages(),
         "true_tubes": len(truth),
         "detected_tubes": len(found),
         "true_boxes": len(flat[0]),

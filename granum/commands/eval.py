@@ -72,9 +72,11 @@ def flags(p: argparse.ArgumentParser) -> None:
 
 def run(a: argparse.Namespace) -> Outcome:
     """Evaluate, and say the numbers."""
-    from granum.verbs._result_files import write_result
+    from granum.verbs._result_files import check_output, write_result
     from granum.verbs.evaluate import evaluate
 
+    if a.output:
+        check_output(a.output)
     result = evaluate(
         a.source,
         a.predictions,
@@ -94,9 +96,11 @@ def run(a: argparse.Namespace) -> Outcome:
         workers=a.workers,
         scheduler=a.scheduler,
     )
-    if a.output:
-        write_result(result, a.output)
     lines = [result.markdown()]
+    if a.output and a.output.endswith(".csv") and not result.facts["predictions"]:
+        lines.append(f"{a.output} was not written: no prediction was compared")
+    elif a.output:
+        write_result(result, a.output)
     if result.findings.counts:
         lines.append(result.findings.table())
     told = result.to_dict() if a.json else {}

@@ -67,7 +67,7 @@ def _text(label: Any) -> str:
 def _place(label: Any) -> tuple[int, float, str]:
     """Numbers come first, in their order, then texts in theirs; what has no label is last."""
     if isinstance(label, int | float):
-        return 0, float(label), ""
+        return 0, float(label), _text(label)
     return (2, 0.0, "") if label is None else (1, 0.0, str(label))
 
 

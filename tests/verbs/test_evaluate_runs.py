@@ -13,12 +13,14 @@ import pytest
 
 import granum
 from granum.cli import main
-from granum.errors import UnknownNameError, UsageError
+from granum.errors import FormatError, UnknownNameError, UsageError
 from granum.loaders.results.base import Results, on_truth, results, sample_rows
 from granum.metrics.base import Result
 from granum.schema.findings import Findings
 from granum.schema.rows import Annotation, Category, Group, Sample
+from granum.schema.tables import without_columns
 from granum.store.dataset import Dataset
+from granum.store.parts import Batch
 from granum.verbs._result_files import write_result
 from granum.verbs._slicing import labels_of
 
@@ -26,7 +28,7 @@ NAMES = ["cat", "dog"]
 WEATHER = ["rain", "sun", "sun", None]
 
 
-def labelled(wrong: Sequence[int], *, layer: str = "net") -> Dataset:
+def labelled(wrong: Sequence[int], *, layer: str = "net", more: Sequence[Sample] = ()) -> Dataset:
     """Twenty samples; the predictions of ``wrong`` are of the other class."""
     samples = []
     for i in range(20):
@@ -43,7 +45,7 @@ def labelled(wrong: Sequence[int], *, layer: str = "net") -> Dataset:
                 layers={layer: [Annotation("label", category=c, score=scores[c]) for c in (0, 1)]},
             )
         )
-    return Dataset.from_rows(samples, [Category(n) for n in NAMES])
+    return Dataset.from_rows([*samples, *more], [Category(n) for n in NAMES])
 
 
 def judged(dataset: Dataset, **more: Any) -> Result:
@@ -79,6 +81,56 @@ def test_labels_of_groups() -> None:
     assert labels_of(dataset, "split", groups=True) == {"a": "x", "b": None, "c": None}
 
 
+def with_attributes(values: Sequence[Any], **more: Any) -> Dataset:
+    samples = []
+    for i, value in enumerate(values):
+        rows = [Annotation("label", category=i % 2, score=1.0)]
+        samples.append(
+            Sample(
+                f"{i:02}",
+                attributes={"x": value},
+                annotations=rows,
+                layers={"net": rows},
+                **{name: column[i] for name, column in more.items() if name != "groups"},
+            )
+        )
+    return Dataset.from_rows(samples, [Category(n) for n in NAMES], more.get("groups", ()))
+
+
+def slices_of(dataset: Dataset, name: str) -> list[tuple[str | None, int]]:
+    table = judged(dataset, by=[name]).slices[name]
+    return list(zip(table["slice"].to_pylist(), table["units"].to_pylist(), strict=True))
+
+
+def test_values_of_any_kind_make_slices() -> None:
+    # Of mixed types, whether they are in the typed column or in the JSON.
+    mixed = with_attributes([1, "x", 2, "x", 10, "y"])
+    assert slices_of(mixed, "attr.x") == [("1", 1), ("2", 1), ("10", 1), ("x", 2), ("y", 1)]
+    flags = with_attributes([True, False, True, 1])
+    assert slices_of(flags, "attr.x") == [("false", 1), ("1", 1), ("true", 2)]
+    holes = with_attributes([None, 0.5, None, 2.5])
+    assert slices_of(holes, "attr.x") == [("0.5", 1), ("2.5", 1), (None, 2)]
+    many = [*range(20), None]
+    assert [n for _, n in slices_of(with_attributes(many), "attr.x")] == [4, 4, 4, 4, 4, 1]
+    with pytest.raises(UsageError, match="lists or objects"):
+        slices_of(with_attributes([[1], [2]]), "attr.x")
+
+
+def test_samples_are_what_their_groups_are() -> None:
+    groups = [Group("a", attributes={"court": "clay"}), Group("b"), Group("c")]
+    data = with_attributes("uuuu", groups=groups, group=[0, 0, 1, None])
+    assert slices_of(data, "attr.court") == [("clay", 2), (None, 2)]
+    assert slices_of(data, "group") == [("a", 2), ("b", 1), (None, 1)]
+    assert labels_of(data, "group", groups=True) == {"a": "a", "b": "b", "c": "c"}
+    with pytest.raises(UnknownNameError, match=r"attr\.court.*attr\.x"):
+        slices_of(data, "attr.city")
+
+
+def test_texts_do_not_break_a_table() -> None:
+    lines = judged(with_attributes(["a|b\nc"]), by=["attr.x"]).markdown().splitlines()
+    assert lines[-1].startswith("| a\\|b c | 1 |")
+
+
 def test_intervals() -> None:
     rows = judged(labelled([0, 1, 12]), draws=200, level=0.9).intervals.to_pylist()  # type: ignore[union-attr]
     top = next(r for r in rows if r["name"] == "top1_accuracy")
@@ -108,6 +160,55 @@ def test_against_another_layer(tmp_path: Path) -> None:
     row = next(r for r in told.difference.to_pylist() if r["name"] == "top1_accuracy")  # type: ignore[union-attr]
     assert (row["value"], row["other"]) == (pytest.approx(0.85), pytest.approx(0.95))
     assert row["above"] > 0.8
+
+
+def test_what_is_wrong_with_the_other_run_is_told() -> None:
+    both = labelled([0, 1])
+    strange = Sample("nowhere", layers={"net": [Annotation("label", category=0, score=1.0)]})
+    other = labelled([], more=[strange])
+    told = judged(both, against=other)
+    assert told.difference is not None
+    (item,) = [f for f in told.findings.items if f.path.startswith("against")]
+    assert (item.code, told.findings.counts["unknown-sample"]) == ("unknown-sample", 1)
+    assert not judged(both, against=both).findings.counts
+
+
+def test_another_store_with_several_layers(tmp_path: Path) -> None:
+    store = labelled([0, 1, 12]).save(tmp_path / "s.granum")
+    labelled([0]).save(tmp_path / "o.granum")
+    told = judged(store, against=tmp_path / "o.granum", draws=5)
+    row = next(r for r in told.difference.to_pylist() if r["name"] == "top1_accuracy")  # type: ignore[union-attr]
+    assert row["difference"] == pytest.approx(0.1)
+    with pytest.raises(UsageError, match=r"nor a layer \(layers: net, truth\)"):
+        judged(store, against="nett")
+
+
+def test_nothing_to_compare_is_told_whatever_is_asked() -> None:
+    data = labelled([0, 1])
+    bare = data.layer("net").map_batches(without_scores)
+    result = granum.evaluate(
+        data, bare, protocol="classification", layer="net", by=["split"], draws=5, against=data
+    )
+    assert result.findings.counts["nothing-to-compare"] == 1
+    assert result.slices == {} and result.intervals is None and result.difference is None
+
+
+def without_scores(batch: Batch) -> Batch:
+    table = without_columns(batch.annotations, ["score"])
+    return Batch(batch.samples, table, batch.start)
+
+
+def test_what_is_asked_wrongly_is_told_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("granum.verbs.evaluate.run", None)  # nothing may be counted before
+    data = labelled([])
+    for wrong in ({"draws": -1}, {"draws": 5, "level": 95}, {"results": "voc"}):
+        with pytest.raises(UsageError):
+            judged(data, **wrong)
+    for unknown in ({"by": ["colour"]}, {"results": "vox"}):
+        with pytest.raises(UnknownNameError):
+            judged(data, **unknown)
+    with pytest.raises(FormatError, match="no such file"):
+        judged(data, predictions="absent.txt", results="voc")
 
 
 @pytest.fixture
@@ -175,6 +276,8 @@ def test_a_result_as_files(tmp_path: Path) -> None:
     assert (tmp_path / "r.csv").read_text().startswith('"key"')
     with pytest.raises(UsageError, match=r"\.json"):
         write_result(result, tmp_path / "r.txt")
+    with pytest.raises(UsageError, match="no folder"):
+        write_result(result, tmp_path / "absent" / "r.json")
     with pytest.raises(UsageError, match="per sample"):
         write_result(Result("toy", {"n": 1.0}), tmp_path / "n.csv")
 
@@ -193,6 +296,18 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "| classification | | low | high |" in shown
     assert "| test | 8 | 0.875" in shown
     assert json.loads((tmp_path / "r.json").read_text())["intervals"][0]["draws"] == 30
+
+
+def test_places_to_write_are_checked_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "s.granum"
+    labelled([0]).save(path)
+    asked = ["eval", str(path), "--layer", "net", "--protocol", "classification"]
+    assert main([*asked, "-o", str(tmp_path / "r.txt"), "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "usage"
+    assert main([*asked, "-o", str(tmp_path / "no" / "r.json")]) == 2
+    assert "there is no folder" in capsys.readouterr().err
 
 
 def test_draws_are_reproducible() -> None:

@@ -212,7 +212,7 @@ class Discovery(Protocol):
             sides.append(side)
         true, cluster = sides
         old = np.zeros(context.categories.num_rows, bool)
-        old[categories_named(context.categories, self.known, space)] = True
+        old[categories_named(context.categories, self.known, space, "known")] = True
         old[true[labelled & (true >= 0)]] = True
         bare = np.flatnonzero(~labelled & (true < 0))
         of_units(found, "no-truth", "truth", keys, bare, "samples without a label")

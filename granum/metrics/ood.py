@@ -19,6 +19,10 @@ OpenOOD's own AUPR joins the points of precision and recall by straight lines; i
 own name, ``aupr_out_trapezoid`` and ``aupr_in_trapezoid``. A number that one class alone does not
 define is None.
 
+A classifier that was not made for it tells OOD by its confidence: ``score="confidence"`` takes the
+negative of the highest score of a sample's labels, the maximum softmax probability of D. Hendrycks,
+K. Gimpel: A Baseline for Detecting Misclassified and Out-of-Distribution Examples, ICLR 2017.
+
 J. Yang et al.: OpenOOD, NeurIPS 2022 (v1.5: J. Zhang et al., 2023); D. Hendrycks, M. Mazeika,
 T. Dietterich: Deep Anomaly Detection with Outlier Exposure, ICLR 2019; J. Zhang et al.: Mixture
 Outlier Exposure, WACV 2023.
@@ -86,13 +90,16 @@ class OutOfDistribution(Protocol):
     category named in ``ood``, else it is ID; without a label it is left out (``no-truth``). Where
     there are categories of the space ``distribution``, only labels of that space matter.
     Predictions: a ``label`` row with a score per sample, higher for OOD, of an OOD category or of
-    none; rows of ID categories are not compared. Samples without one are left out.
+    none; rows of ID categories are not compared. With ``score="confidence"``: ``label`` rows of any
+    category, higher for ID. Samples without one are left out.
 
     Attributes:
         positive: ``ood`` or ``id``: whose true positive rate is 0.95 in ``fpr95`` (see the module);
             there is no default.
         ood: names of the categories that are out of distribution.
         mode: of the official code's choice of the threshold (see the module), or ``corrected``.
+        score: what scores of predictions say: ``ood`` (how strange a sample is), or ``confidence``
+            (how sure a classifier is of its class).
     """
 
     name: ClassVar[str] = "ood"
@@ -105,6 +112,7 @@ class OutOfDistribution(Protocol):
     positive: Positive | None = None
     ood: tuple[str, ...] = ("ood",)
     mode: Mode = "official"
+    score: Literal["ood", "confidence"] = "ood"
 
     def __post_init__(self) -> None:
         if self.positive not in ("ood", "id"):
@@ -117,15 +125,20 @@ class OutOfDistribution(Protocol):
             )
         if self.mode not in ("official", "corrected"):
             raise UsageError(f"mode is {self.mode!r}; it must be official or corrected")
+        if self.score not in ("ood", "confidence"):
+            raise UsageError(f"score is {self.score!r}; it must be ood or confidence")
         if isinstance(self.ood, str) or not self.ood:
             raise UsageError(f"ood is {self.ood!r}; it must be a list of names of categories")
 
     def state(self, truth: Batch, predictions: Batch, context: Context) -> _State:
         found = Findings(on_error="skip")
         space = SPACE if SPACE in spaces_of(context.categories) else None
-        away = categories_named(context.categories, self.ood, space)
+        away = categories_named(context.categories, self.ood, space, "ood")
         category, truths = _categories(truth, context, space, away, found)
-        score = _scores(predictions, away, found)
+        if self.score == "confidence":
+            score = -_confidence(predictions, found)
+        else:
+            score = _scores(predictions, away, found)
         judged = (category > _UNKNOWN) & ~np.isnan(score)
         keys = truth.samples["key"].combine_chunks()
         return _State(keys.filter(pa.array(judged)), score[judged], category[judged], truths, found)
@@ -229,7 +242,7 @@ def _scores(predictions: Batch, away: Ints, found: Findings) -> Floats:
 
     def wanted(labels: Labels) -> tuple[Flags, str]:
         keep = (labels.category < 0) | np.isin(labels.category, away)
-        return keep, "of a category that is in distribution"
+        return keep, "of a category that is in distribution (score=confidence would take them)"
 
     labels = labels_of(predictions, "predictions", found, wanted)
     keep = firsts(labels.unit)
@@ -240,6 +253,15 @@ def _scores(predictions: Batch, away: Ints, found: Findings) -> Floats:
     out = np.full(predictions.samples.num_rows, np.nan)
     out[labels.unit[keep]] = labels.score[keep]
     return out
+
+
+def _confidence(predictions: Batch, found: Findings) -> Floats:
+    """The highest score of each sample; NaN where there is none."""
+    labels = labels_of(predictions, "predictions", found)
+    out = np.full(predictions.samples.num_rows, -np.inf)
+    np.maximum.at(out, labels.unit, labels.score)
+    none = np.bincount(labels.unit, minlength=len(out)) == 0
+    return np.where(none, np.nan, out)
 
 
 def _curves(levels: Levels) -> dict[str, pa.Table]:

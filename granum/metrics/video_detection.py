@@ -111,7 +111,7 @@ class VideoDetection(Protocol):
     def state(self, truth: Batch, predictions: Batch, context: Context) -> LabelState:
         found = Findings(on_error="skip")
         inside = np.array([s == self.space for s in spaces_of(context.categories)] + [False])
-        fake = categories_named(context.categories, [self.fake], self.space)
+        fake = categories_named(context.categories, [self.fake], self.space, "fake")
 
         def told(labels: Labels) -> tuple[Flags, str]:
             return inside[labels.category], f"of no category of {self.space}"
@@ -146,7 +146,7 @@ class VideoDetection(Protocol):
         score = np.full(len(keys), np.nan)
         score[guess.unit] = guess.score
         judged = truth.of(~np.isnan(score[truth.unit]))
-        fake = categories_named(context.categories, [self.fake], self.space)
+        fake = categories_named(context.categories, [self.fake], self.space, "fake")
         own = keys.take(pa.array(judged.unit))
         videos = _Videos(
             own,

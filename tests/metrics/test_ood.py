@@ -124,6 +124,8 @@ def test_positive_has_no_default() -> None:
         OutOfDistribution(positive="both")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="mode"):
         OutOfDistribution(positive="id", mode="x")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="'energy'; it must be ood or confidence"):
+        OutOfDistribution(positive="id", score="energy")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="list of names"):
         OutOfDistribution(positive="id", ood="far")  # type: ignore[arg-type]
 
@@ -158,8 +160,28 @@ def test_classes_of_a_dataset_that_are_out_of_distribution() -> None:
         {"category": "desk", "samples": 1, "auroc": 1.0},
     ]
     assert found.findings.counts["no-truth"] == 2  # verified absent says nothing; nor does a box
-    with pytest.raises(UnknownNameError, match="truk"):
+    with pytest.raises(UnknownNameError, match=r"truk.*Parameter ood"):
         scored(dataset(truth, guess, categories, (4, 4)), ood=["truk"])
+
+
+def test_confidence_of_a_classifier() -> None:
+    """The labels that training writes: the likeliest class and its probability."""
+    categories = [Category(n, space="species") for n in ("finch", "owl", "truck")]
+    truth = [[Annotation("label", c)] for c in (0, 1, 2, 2)]
+    guess = [[Annotation("label", c, score=s)] for c, s in ((0, 0.9), (1, 0.6), (0, 0.7), (1, 0.4))]
+    guess[1].insert(0, Annotation("label", 0, score=0.1))
+    data = dataset(truth, guess, categories)
+    found = scored(data, ood=["truck"], score="confidence")
+    assert found["auroc"] == 3 / 4  # of 0.9 and 0.6 against 0.7 and 0.4 only 0.6 < 0.7 is wrong
+    assert found.per_sample is not None
+    assert found.per_sample["score"].to_pylist() == [-0.9, -0.6, -0.7, -0.4]
+    assert not found.findings.counts
+    strange = scored(data, ood=["truck"])
+    assert set(strange.values.values()) == {None}
+    assert "score=confidence" in str(strange.findings.items)
+    guess[3] = []
+    fewer = scored(dataset(truth, guess, categories), ood=["truck"], score="confidence")
+    assert fewer.facts["samples_scored"] == 3 and fewer["auroc"] == 1 / 2
 
 
 def test_labels_of_other_spaces_and_rows_of_id_are_not_compared() -> None:

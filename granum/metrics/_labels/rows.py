@@ -192,8 +192,11 @@ def only_space(categories: pa.Table, used: Sequence[int], protocol: str) -> str 
     return spaces[0] if spaces else None
 
 
-def categories_named(categories: pa.Table, names: Sequence[str], space: str | None = None) -> Ints:
-    """The rows of the categories of these names (of a space).
+def categories_named(
+    categories: pa.Table, names: Sequence[str], space: str | None, parameter: str
+) -> Ints:
+    """The rows of the categories of these names (of a space, unless that is None), which a
+    parameter of the protocol gives.
 
     Raises:
         UnknownNameError: there is none of a name.
@@ -204,5 +207,6 @@ def categories_named(categories: pa.Table, names: Sequence[str], space: str | No
     ]
     for name in names:
         if all(n != name for _, n in within):
-            raise UnknownNameError("category", name, [n for _, n in within])
+            hint = f"(Parameter {parameter}.)"
+            raise UnknownNameError("category", name, [n for _, n in within], hint)
     return np.array([i for i, n in within if n in names], np.int64)

@@ -68,15 +68,17 @@ def _rows(table: pa.Table, which: Flags) -> Listed:
     return Listed(sample, category)
 
 
-def best_of(groups: Ints, scores: Floats, limit: int) -> Flags:
-    """The ``limit`` rows of highest score in each group, of equal scores the first.
+def best_of(groups: Ints, scores: Floats, images: Ints, limit: int) -> Flags:
+    """The ``limit`` rows of highest score in each group, of equal scores those of the first image,
+    then the first.
 
     Args:
         groups: shape (n,), such as the image or the class of each row.
         scores: shape (n,).
+        images: shape (n,), numbers of the images in their order.
         limit: above 0.
     """
-    order = np.lexsort((-scores, groups))
+    order = np.lexsort((images, -scores, groups))
     ordered = groups[order]
     first = np.searchsorted(ordered, ordered, side="left")
     keep = np.zeros(len(groups), bool)

@@ -7,8 +7,8 @@ of the IoU of their boundaries, which are max(1, round(0.02 diagonal)) pixels th
 image is a boundary too. Ranges of area are of whole masks.
 
 Boundary AP: of crowds the share of the prediction inside counts, as in COCO, without boundaries.
-Unlike pycocotools, that API ignores truths with ``ignore`` as it does crowds. Equal scores are in
-the order of image ids (of keys, where ids are no integers), then of rows.
+Unlike pycocotools, that API ignores truths with ``ignore`` as it does crowds. Equal scores go as in
+COCO.
 
 Boundary PQ is ``corrected``: the authors write the number above the largest category id (201 for
 COCO) into the insides of segments, so that a segment with that id is taken for the inside of all
@@ -25,15 +25,13 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from granum.errors import UsageError
 from granum.metrics._coco import run
 from granum.metrics._coco.case import Case, Rules
 from granum.metrics._coco.columns import Side
 from granum.metrics._coco.matching import candidates
-from granum.metrics._coco.parts import State, images_of, keys_of, placed
+from granum.metrics._coco.parts import State, joined
 from granum.metrics._coco.ranking import Curves
 from granum.metrics._coco.sides import Sides
 from granum.metrics._maps.boundary_masks import boundary, boundary_iou
@@ -77,15 +75,7 @@ class BoundaryIou(CocoSegm):
     dilation_ratio: float = 0.02
 
     def __post_init__(self) -> None:
-        limits, ious = self.max_detections, self._thresholds()
-        if not limits or list(limits) != sorted(limits) or limits[0] < 1:
-            raise UsageError(f"max_detections is {limits}; it must be positive, in rising order")
-        if not len(ious) or not all(0 < t <= 1 for t in (*ious.tolist(), self.sample_iou)):
-            given = self.iou_thresholds, self.sample_iou
-            raise UsageError(
-                f"iou_thresholds is {given[0]} and sample_iou {given[1]}; "
-                "they must be above 0 and at most 1"
-            )
+        super().__post_init__()
         _check_ratio(self.dilation_ratio)
 
     def _thresholds(self) -> Floats:
@@ -107,17 +97,13 @@ class BoundaryIou(CocoSegm):
         )
 
     def result(self, states: Sequence[_State], context: Context) -> Result:  # type: ignore[override]
-        ordered = placed(states)
-        keys, names = keys_of(ordered).combine_chunks(), context.categories["name"].to_pylist()
-        order = pc.array_sort_indices(keys)  # so that no order of parts changes anything
-        images = images_of(ordered, context)
-        ids = pa.chunked_array([s.source_ids for s in ordered], pa.string()).take(order)
-        images = replace(images, image_ids=run.official_order(ids))
-        sides = _by_key(ordered, np.argsort(np.asarray(order, np.int64)))
+        whole = joined(states, context)
+        sides, images = whole.sides(), whole.images
+        names = context.categories["name"].to_pylist()
         case = Case(
             rules=self._rule(),
             sides=sides,
-            overlaps=partial(KnownOverlaps.of, _pairs(ordered)),
+            overlaps=partial(KnownOverlaps.of, _pairs(whole.parts)),
             image_rank=images.image_ids,
             category_rank=images.category_ids - 1,
             ignored=self._ignored(sides.truth),
@@ -130,11 +116,11 @@ class BoundaryIou(CocoSegm):
             protocol=self.name,
             values=self._summary(curves),
             per_class=arrays.per_class(images, names, counted),
-            per_sample=partial(case.per_sample, pa.chunked_array([keys.take(order)])),
+            per_sample=partial(case.per_sample, whole.keys),
             curves={"precision": arrays.curves(images, names).drop_columns(["score"])},
             facts={"truths": len(sides.truth), "predictions": len(sides.predictions)},
-            findings=joined_findings((s.findings for s in ordered), by_place=True),
-            recount=Recount(keys.take(order), partial(self._again, case)),
+            findings=joined_findings((s.findings for s in states), by_place=True),
+            recount=Recount(whole.keys, partial(self._again, case)),
         )
 
     def _rule(self) -> Rules:
@@ -175,14 +161,6 @@ class BoundaryIou(CocoSegm):
             recalls=_RECALLS,
             deviations=[],
         )
-
-
-def _by_key(states: Sequence[_State], rank: Ints) -> Sides:
-    """All parts; samples are places in the order of keys."""
-    truth = Side.joined([s.truth for s in states])
-    found = Side.joined([s.predictions for s in states])
-    truth, found = (replace(side, sample=rank[side.sample]) for side in (truth, found))
-    return Sides(truth, [found])
 
 
 def _pairs(states: Sequence[_State]) -> tuple[Ints, Ints, Floats]:

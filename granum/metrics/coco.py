@@ -4,7 +4,9 @@ All numbers equal those of pycocotools 2.0 (T.-Y. Lin et al., "Microsoft COCO: C
 Context", 2014; https://cocodataset.org/#detection-eval): precision at 101 recalls, averaged over
 ten IoU thresholds and the categories that have truth; predictions of an image and a category
 beyond the limit are not counted; crowds are ignored. As there, ``ignore`` has no effect, and the
-area of a prediction is its box's, its mask's, or that of the box around its keypoints.
+area of a prediction is its box's, its mask's, or that of the box around its keypoints (of masks
+that state a box as well official code takes the box's, which shifts APs, APm and APl). Equal scores
+are in the order of image ids (of keys, where ids are not different integers), then of rows.
 """
 
 from __future__ import annotations
@@ -17,10 +19,11 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from granum.errors import UsageError
 from granum.metrics._coco import overlaps, run
 from granum.metrics._coco.case import Case, Rules
 from granum.metrics._coco.columns import Compared, Side, side_of
-from granum.metrics._coco.parts import State, images_of, keys_of, placed
+from granum.metrics._coco.parts import State, joined
 from granum.metrics._coco.sides import Sides
 from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
 from granum.schema.findings import Findings
@@ -60,6 +63,15 @@ class _Coco(Protocol):
     sample_iou: float = 0.5
     least_score: float = 0.0
 
+    def __post_init__(self) -> None:
+        limits, ious = self.max_detections, self.iou_thresholds
+        if not limits or list(limits) != sorted(limits) or limits[0] < 1:
+            raise UsageError(f"max_detections is {limits}; it must be positive, in rising order")
+        if ious is not None and not (ious and all(0 < t <= 1 for t in ious)):
+            raise UsageError(f"iou_thresholds is {ious}; each must be above 0 and at most 1")
+        if not 0 < self.sample_iou <= 1:
+            raise UsageError(f"sample_iou is {self.sample_iou}; it must be above 0 and at most 1")
+
     def _points(self) -> int:
         return 0
 
@@ -84,11 +96,10 @@ class _Coco(Protocol):
         )
 
     def result(self, states: Sequence[State], context: Context) -> Result:
-        ordered = placed(states)
-        sides = Sides(Side.joined([s.truth for s in ordered]), [s.predictions for s in ordered])
-        images = images_of(ordered, context)
+        whole = joined(states, context)
+        sides, images = whole.sides(), whole.images
         arrays = run.accumulated(sides, images, self._settings())
-        names, keys = context.categories["name"].to_pylist(), keys_of(ordered)
+        names = context.categories["name"].to_pylist()
         case = Case(
             rules=self._rules(arrays),
             sides=sides,
@@ -102,7 +113,7 @@ class _Coco(Protocol):
             protocol=self.name,
             values=arrays.values(),
             per_class=arrays.per_class(images, names, sides),
-            per_sample=partial(case.per_sample, keys),
+            per_sample=partial(case.per_sample, whole.keys),
             curves={"precision": arrays.curves(images, names)},
             facts={
                 "truths": len(sides.truth),
@@ -110,8 +121,8 @@ class _Coco(Protocol):
                 "deviations": arrays.deviations,
                 "evaluator": f"hotcoco {run.hotcoco().__version__}",
             },
-            findings=joined_findings(s.findings for s in ordered),
-            recount=Recount(keys.combine_chunks(), partial(self._recounted, case)),
+            findings=joined_findings((s.findings for s in states), by_place=True),
+            recount=Recount(whole.keys, partial(self._recounted, case)),
         )
 
     def _recounted(self, case: Case, weights: npt.NDArray[np.int64]) -> dict[str, float | None]:

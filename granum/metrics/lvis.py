@@ -3,7 +3,7 @@
 All numbers equal those of lvis-api 0.5.3 (A. Gupta, P. Dollár, R. Girshick, "LVIS: A Dataset for
 Large Vocabulary Instance Segmentation", CVPR 2019; lvis-dataset/lvis-api, lvis/eval.py), for
 LVIS v0.5 and v1. As in COCO, precision is at 101 recalls, averaged over ten IoU thresholds and the
-classes that have truth, and equal scores keep the order of images, then of rows; but
+classes that have truth, and equal scores go by image, then by row; but
 
 - the 300 predictions of highest score count per image, over all classes;
 - predictions of classes that have no truth in the image and are not verified absent from it
@@ -41,7 +41,7 @@ from granum.errors import UsageError
 from granum.metrics._coco import overlaps, run
 from granum.metrics._coco.case import Case, Rules
 from granum.metrics._coco.columns import Side, side_of
-from granum.metrics._coco.parts import State, images_of, keys_of, placed
+from granum.metrics._coco.parts import State, Whole, joined
 from granum.metrics._coco.ranking import Curves
 from granum.metrics._coco.sides import Sides
 from granum.metrics._lvis_rows import FREQUENCIES, Listed, best_of, frequencies, listed
@@ -69,11 +69,12 @@ class _State(State):
     absent: Listed
     partial: Listed
 
-    def moved(self, start: int) -> Self:
-        shift = start - self.start
-        absent = replace(self.absent, sample=self.absent.sample + shift)
-        in_part = replace(self.partial, sample=self.partial.sample + shift)
-        return replace(super().moved(start), absent=absent, partial=in_part)
+    def placed(self, rows: Ints) -> Self:
+        absent, in_part = (
+            replace(listed, sample=rows[listed.sample - self.start])
+            for listed in (self.absent, self.partial)
+        )
+        return replace(super().placed(rows), absent=absent, partial=in_part)
 
 
 @protocols("lvis")
@@ -107,6 +108,8 @@ class Lvis(Protocol):
             raise UsageError(f"iou_type is {self.iou_type!r}; it must be segm or bbox")
         if self.max_detections < 1:
             raise UsageError(f"max_detections is {self.max_detections}; it must be above 0")
+        if not 0 < self.sample_iou <= 1:
+            raise UsageError(f"sample_iou is {self.sample_iou}; it must be above 0 and at most 1")
 
     def state(self, truth: Batch, predictions: Batch, context: Context) -> _State:
         if self.iou_type == "segm":
@@ -129,11 +132,11 @@ class Lvis(Protocol):
         )
 
     def result(self, states: Sequence[_State], context: Context) -> Result:
-        ordered = placed(states)
-        images, keys = images_of(ordered, context), keys_of(ordered)
+        whole = joined(states, context)
+        images = whole.images
         names, groups = context.categories["name"].to_pylist(), frequencies(context.categories)
-        sides, dropped = self._sides(ordered, max(len(names), 1))
-        in_part = _joined([s.partial for s in ordered]).pairs(max(len(names), 1))
+        sides, dropped = self._sides(whole, max(len(names), 1))
+        in_part = _listed([s.partial for s in whole.parts]).pairs(max(len(names), 1))
         case = Case(
             rules=self._rules(),
             sides=sides,
@@ -153,17 +156,17 @@ class Lvis(Protocol):
             protocol=self.name,
             values=self._summary(curves, of_rank),
             per_class=_per_class(curves[0], images.category_ids - 1, names, groups, sides),
-            per_sample=partial(case.per_sample, keys),
+            per_sample=partial(case.per_sample, whole.keys),
             curves={"precision": _curve(curves[0], images.category_ids - 1, names)},
             facts={
-                "truths": sum(len(s.truth) for s in ordered),
-                "predictions": sum(len(s.predictions) for s in ordered),
+                "truths": sum(len(s.truth) for s in states),
+                "predictions": sum(len(s.predictions) for s in states),
                 "judged": len(sides.predictions),
                 "left_out": dropped,
                 "mode": "official",
             },
-            findings=joined_findings([*(s.findings for s in ordered), account]),
-            recount=Recount(keys.combine_chunks(), partial(self._recounted, case, of_rank)),
+            findings=joined_findings([*(s.findings for s in states), account], by_place=True),
+            recount=Recount(whole.keys, partial(self._recounted, case, of_rank)),
         )
 
     def _rules(self) -> Rules:
@@ -178,16 +181,16 @@ class Lvis(Protocol):
             least_score=self.least_score,
         )
 
-    def _sides(self, states: Sequence[_State], categories: int) -> tuple[Sides, dict[str, int]]:
+    def _sides(self, whole: Whole[_State], categories: int) -> tuple[Sides, dict[str, int]]:
         """What is compared in the end, and how many predictions are not."""
-        truth = Side.joined([s.truth for s in states])
-        truth = truth.take(np.flatnonzero(truth.area > 0))
-        found = Side.joined([s.predictions for s in states])
+        sides = whole.sides()
+        truth = sides.truth.take(np.flatnonzero(sides.truth.area > 0))
+        found = sides.predictions
         group, most = (
             (found.category, PER_CLASS) if self.fixed_ap else (found.sample, self.max_detections)
         )
-        best = best_of(group, found.score, most)
-        absent = _joined([s.absent for s in states]).pairs(categories)
+        best = best_of(group, found.score, whole.images.image_ids[found.sample], most)
+        absent = _listed([s.absent for s in whole.parts]).pairs(categories)
         known = np.concatenate([_pairs(truth, categories), absent])
         verified = np.isin(_pairs(found, categories), known)
         sides = Sides(truth, [found.take(np.flatnonzero(best & verified))])
@@ -232,7 +235,7 @@ def _pairs(side: Side, categories: int) -> Ints:
     return side.sample * categories + side.category
 
 
-def _joined(lists: Sequence[Listed]) -> Listed:
+def _listed(lists: Sequence[Listed]) -> Listed:
     none = np.empty(0, np.int64)
     return Listed(
         np.concatenate([none, *(v.sample for v in lists)]),

@@ -12,6 +12,7 @@ pytest.importorskip("hotcoco")
 import granum
 from granum.errors import UsageError
 from granum.metrics.accumulate import Accumulator, boxes_dataset
+from granum.schema.rows import Annotation, Category, Sample
 from granum.store.dataset import Dataset
 
 NAMES = ["cat", "dog"]
@@ -69,6 +70,49 @@ def test_merging_in_any_order_gives_the_same_numbers() -> None:
     assert results[0].values == results[1].values
     joined.merge(Accumulator("coco-bbox"))  # that counted nothing
     assert joined.compute().values == results[0].values
+
+
+def drawn(seed: int, keys: list[str], score: float | None) -> Dataset:
+    """A square per image, as box and polygon; those of odd images are elsewhere in predictions."""
+    samples = []
+    for key in keys:
+        rng = np.random.default_rng([seed, *key.encode()])
+        x, y, side = (float(v) for v in rng.integers((0, 0, 30), (20, 20, 40)))
+        if score is not None and rng.random() < 0.5:
+            x += 60.0
+        ring = [x, y, x + side, y, x + side, y + side, x, y + side]
+        square = Annotation(bbox=(x, y, side, side), polygons=[[ring]], category=0, score=score)
+        samples.append(Sample(key, width=128, height=128, annotations=[square]))
+    return Dataset.from_rows(samples, [Category("cat")])
+
+
+@pytest.mark.parametrize("protocol", ["coco-bbox", "coco-segm", "lvis", "boundary-iou"])
+def test_equal_scores_go_by_key_however_the_images_are_cut(
+    protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("granum.metrics.lvis.PER_CLASS", 7)
+    more = {"fixed_ap": True} if protocol == "lvis" else {}
+    keys = [f"k{i:02}" for i in np.random.default_rng(0).permutation(16)]
+    ordered = Accumulator(protocol, **more)
+    ordered.update(drawn(1, sorted(keys), None), drawn(1, sorted(keys), 0.5))
+    expected = ordered.compute()
+    assert expected.recount is not None and 0 < expected["AP"] < 1  # type: ignore[operator]
+    for ends in ([16], [5, 16], [1, 2, 9, 16], [11, 16]):
+        found = Accumulator(protocol, **more)
+        start = 0
+        for end in ends:
+            some = keys[start:end]
+            found.update(drawn(1, some, None), drawn(1, some, 0.5))
+            start = end
+        result = found.compute()
+        assert result.values == expected.values
+        assert result.curves["precision"].equals(expected.curves["precision"])
+        assert result.per_sample is not None
+        assert result.per_sample.equals(expected.per_sample)
+        assert result.recount is not None
+        assert result.recount.keys.equals(expected.recount.keys)
+        draw = np.random.default_rng(2).integers(0, 3, 16)
+        assert result.recount.values(draw) == expected.recount.values(draw)
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -96,7 +96,7 @@ class Case:
                 )
         return [ranking.curves(weights) for ranking in self._rankings]
 
-    def per_sample(self, keys: pa.ChunkedArray) -> pa.Table:
+    def per_sample(self, keys: pa.Array) -> pa.Table:
         """Of each sample its average precision by itself, and its counts at one threshold."""
         rules, truth = self.rules, self.sides.truth
         counts = matching.hits(

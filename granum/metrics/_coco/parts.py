@@ -4,72 +4,89 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from granum.metrics._coco.columns import Side
 from granum.metrics._coco.run import Images, official_order
+from granum.metrics._coco.sides import Sides
 from granum.metrics.base import Context
 from granum.schema import tables
 from granum.schema.findings import Findings
 from granum.schema.tables import column
 
-__all__ = ["State", "images_of", "keys_of", "placed"]
+__all__ = ["State", "Whole", "joined"]
+
+Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class State:
-    """What a part contributes: its columns."""
+    """What a part contributes: its columns. Rows refer to samples counted from ``start``."""
 
     start: int
     keys: pa.Array
     source_ids: pa.Array
-    sizes: npt.NDArray[np.int64]
+    sizes: Ints
     truth: Side
     predictions: Side
     findings: Findings
 
-    def moved(self, start: int) -> Self:
-        """The same part with its first sample at another row."""
-        shift = start - self.start
-        return replace(
-            self,
-            start=start,
-            truth=replace(self.truth, sample=self.truth.sample + shift),
-            predictions=replace(self.predictions, sample=self.predictions.sample + shift),
+    def placed(self, rows: Ints) -> Self:
+        """The same part with its samples at other rows, shape (samples,)."""
+        truth, predictions = (
+            replace(side, sample=rows[side.sample - self.start])
+            for side in (self.truth, self.predictions)
         )
+        return replace(self, start=0, truth=truth, predictions=predictions)
 
 
 S = TypeVar("S", bound=State)
 
 
-def placed(states: Sequence[S]) -> list[S]:
-    """States in order, with samples counted through; those of several accumulators may all begin
-    at the same row."""
-    ordered: list[S] = []
-    start = 0
-    for state in sorted(states, key=lambda s: (s.start, s.keys[0].as_py() if len(s.keys) else "")):
-        ordered.append(state if state.start == start else state.moved(start))
-        start += len(state.keys)
-    return ordered
+@dataclass(frozen=True)
+class Whole(Generic[S]):
+    """All parts, whatever their number and order.
+
+    Attributes:
+        keys: of all samples, sorted.
+        images: their official order (that of the keys, where source ids are no integers), sizes.
+        parts: by their first key; rows refer to samples by their place in ``keys``.
+    """
+
+    keys: pa.Array
+    images: Images
+    parts: list[S]
+
+    def sides(self) -> Sides:
+        """Truth and predictions of all parts."""
+        return Sides(
+            Side.joined([p.truth for p in self.parts]), [p.predictions for p in self.parts]
+        )
 
 
-def keys_of(states: Sequence[State]) -> pa.ChunkedArray:
-    """The keys of all samples."""
-    return pa.chunked_array([s.keys for s in states], pa.string())
-
-
-def images_of(states: Sequence[State], context: Context) -> Images:
-    """The official order of all samples and categories, and sizes."""
-    source_ids = pa.chunked_array([s.source_ids for s in states], pa.string())
-    sizes = np.concatenate([np.empty((0, 2), np.int64), *(s.sizes for s in states)])
+def joined(states: Sequence[S], context: Context) -> Whole[S]:
+    """Parts put together: samples go by key, so that no order or size of parts changes anything."""
+    states = sorted(states, key=lambda s: s.keys[0].as_py() if len(s.keys) else "")
+    keys = pa.concat_arrays([pa.array([], pa.string()), *(s.keys for s in states)])
+    order = pc.array_sort_indices(keys)
+    place = np.empty(len(keys), np.int64)
+    place[np.asarray(order, np.int64)] = np.arange(len(keys))
+    ends = np.cumsum([0, *(len(s.keys) for s in states)])
+    source_ids = pa.concat_arrays([pa.array([], pa.string()), *(s.source_ids for s in states)])
+    sizes = np.concatenate([np.empty((0, 2), np.int64), *(s.sizes for s in states)])[order]
     category_ids = column(context.categories, "source_id", tables.CATEGORIES)
-    return Images(
-        image_ids=official_order(source_ids),
-        category_ids=official_order(category_ids),
-        width=sizes[:, 0],
-        height=sizes[:, 1],
+    return Whole(
+        keys=keys.take(order),
+        images=Images(
+            image_ids=official_order(source_ids.take(order)),
+            category_ids=official_order(category_ids),
+            width=sizes[:, 0],
+            height=sizes[:, 1],
+        ),
+        parts=[s.placed(place[a:b]) for s, a, b in zip(states, ends, ends[1:], strict=False)],
     )

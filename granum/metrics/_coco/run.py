@@ -70,8 +70,8 @@ class Images:
 
 def official_order(source_ids: pa.Array | pa.ChunkedArray) -> Ints:
     """Ids from 1 by row, in the order of the source's own ids where all are different integers,
-    else in the order of the rows. Official code sorts images and categories by id, which settles
-    equal scores of different images."""
+    else in the order of the rows. Official code sorts images and categories by id; equal scores of
+    different images are settled by it."""
     n = len(source_ids)
     ids = np.arange(1, n + 1)
     try:

@@ -49,10 +49,12 @@ class GroupPairing(Pairing):
                 f"{self.predictions.groups['key'][0].as_py()!r} one of the predictions"
             )
         n = self.truth.groups.num_rows
-        self.sides = (
-            _Grouped(self.truth, np.arange(n), n),
-            _Grouped(self.predictions, to, n),
-        )
+        truth = _Grouped(self.truth, np.arange(n), n)
+        self.there = np.ones(n, bool)
+        if self.truth.meta.selected:  # its table of groups still has those that were not chosen
+            self.there = (np.diff(truth.starts) > 0) | (np.diff(truth.row_starts) > 0)
+            to = np.where(np.append(self.there, False)[to], to, -1)
+        self.sides = (truth, _Grouped(self.predictions, to, n))
 
     @cached_property
     def cuts(self) -> list[int]:
@@ -85,7 +87,7 @@ class GroupPairing(Pairing):
         if number == 0:
             self._ungrouped(found)
         of = column(predictions.annotations, "group")
-        empty = last - first - len(of.unique())
+        empty = int(self.there[first:last].sum()) - len(of.unique())
         if empty:
             what = f"{empty} groups have no prediction"
             found.add("no-predictions", "predictions", None, what, empty)
@@ -215,17 +217,26 @@ class _Grouped:
 
 
 def _group_rows(truth: pa.Table, predictions: pa.Table) -> Ints:
-    """For each group of the predictions the truth's row: of that key, else of that source id."""
+    """For each group of the predictions the truth's row: of that key, else of that source id, else
+    of the source id that its key is (results are not in the folders of the truth). Source ids that
+    groups share are none."""
     if truth.equals(predictions):
         return np.arange(truth.num_rows)
     rows = np.full(predictions.num_rows, -1)
-    for name in ("source_id", "key"):
-        wanted = column(predictions, name, tables.GROUPS).combine_chunks().cast(pa.string())
-        known = column(truth, name, tables.GROUPS).combine_chunks().cast(pa.string())
+    for mine, theirs in (("source_id", "key"), ("source_id", "source_id"), ("key", "key")):
+        wanted, known = _unshared(predictions, theirs), _unshared(truth, mine)
         found = pc.index_in(wanted, value_set=known, skip_nulls=True)
         at = np.asarray(found.fill_null(-1), np.int64)
         rows = np.where(at >= 0, at, rows)
     return np.asarray(rows, np.int64)
+
+
+def _unshared(groups: pa.Table, name: str) -> pa.Array:
+    """A column of names, null where several groups have the same."""
+    names = column(groups, name, tables.GROUPS).combine_chunks().cast(pa.string())
+    code = np.asarray(names.dictionary_encode().indices.fill_null(-1), np.int64)
+    shared = np.bincount(code + 1)[code + 1] > 1 if len(code) else np.zeros(0, bool)
+    return pc.if_else(pa.array(shared), pa.scalar(None, pa.string()), names)
 
 
 def _sizes(table: pa.Table) -> Floats:

@@ -96,8 +96,9 @@ class Mot(Protocol):
             pedestrians count, and predictions that are matched to persons on vehicles, static
             persons, distractors or reflections are left out; ``mot20``: to non-motorised vehicles
             too; ``none``: all classes count, as for MOT15. True boxes that are to be ignored (of
-            confidence 0) never count. ``auto`` is ``mot17`` where the truth has such classes
-            (``mot20`` where all its sequences are called so), else ``none``.
+            confidence 0) never count. ``auto`` is ``mot17`` where the truth has classes of
+            MOTChallenge only (those, occluders), ``mot20`` where all its sequences are called so,
+            else ``none``.
         agnostic: categories do not matter, and nothing is preprocessed (TrackEval's MOT15).
         threshold: similarity from which CLEAR and Identity match boxes.
         mode: see the module.
@@ -170,6 +171,13 @@ class Mot(Protocol):
             "truths": sum(q.boxes[0] for q in listed),
             "predictions": sum(q.boxes[1] for q in listed),
         }
+        found = joined_findings(s.findings for s in states)
+        bare = [q.key for q in listed if q.boxes[1] and not q.boxes[0]]
+        if bare:
+            message = (
+                f"{len(bare)} sequences have no true box: all that is predicted there is wrong"
+            )
+            found.add("no-truth", "truth", bare[0], message, len(bare))
         return Result(
             protocol=self.name,
             values=counts.values(ones),
@@ -181,7 +189,7 @@ class Mot(Protocol):
             per_sample=counts.of_sequences,
             curves={"alpha": curve(counts.total(totals, ones))},
             facts=facts,
-            findings=joined_findings(s.findings for s in states),
+            findings=found,
             recount=Recount(pa.array([q.key for q in listed], pa.string()), counts.values, "group"),
         )
 

@@ -218,7 +218,7 @@ def _opened(given: Given, images: str | Path | None) -> Dataset:
 
 
 def _only_layer(dataset: Dataset, without: str | None) -> str:
-    """The layer that was chosen, else the one that holds annotations.
+    """The layer that was chosen, else the one that holds annotations, or the only one there is.
 
     Raises:
         UsageError: none does, or several do.
@@ -232,6 +232,8 @@ def _only_layer(dataset: Dataset, without: str | None) -> str:
     ]
     if len(filled) == 1:
         return filled[0]
+    if without is None and len(dataset.meta.layers) == 1:
+        return dataset.meta.layer  # of a run that found nothing
     listed = ", ".join(filled or dataset.meta.layers)
     what = "several layers could be predictions" if filled else "no layer holds predictions"
     raise UsageError(f"{what}: name one with layer= (--layer). Layers: {listed}.")

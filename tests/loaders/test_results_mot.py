@@ -134,6 +134,7 @@ def test_sniffing(tmp_path: Path) -> None:
     assert form.sniff(results(tmp_path / "r", a=ROW))
     assert form.sniff(tmp_path / "r" / "a.txt")
     assert form.sniff(results(tmp_path / "short", a="", b="1 7 10 20 30 40 0.9"))
+    assert form.sniff(results(tmp_path / "nothing", a="", b=""))
     assert not form.sniff(results(tmp_path / "other", a="P0001 0.98 1 2 3 4 5 6 7 8"))
     assert not form.sniff(tmp_path / "absent")
     assert not form.sniff(results(tmp_path / "none"))

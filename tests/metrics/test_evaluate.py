@@ -117,6 +117,8 @@ def test_the_layer_is_guessed_only_where_one_could_be_meant() -> None:
         evaluate(Dataset.from_rows([Sample("a")]), protocol=Counting())
     with pytest.raises(UsageError, match="by itself"):
         evaluate(both, protocol=Counting(), layer="truth")
+    nothing = evaluate(both, Dataset.from_rows([Sample("a")]), protocol=Counting())
+    assert nothing.facts["prediction_layer"] == "truth"  # the only one of a run that found nothing
 
 
 class Backwards:

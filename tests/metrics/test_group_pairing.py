@@ -139,6 +139,37 @@ def test_no_group_in_common() -> None:
         GroupPairing(videos({"a": [1]}), videos({"b": [1]}))
 
 
+def named(*groups: tuple[str, str | None]) -> Dataset:
+    """Videos of these keys and source ids."""
+    samples = [Sample(key, group=row, order=1) for row, (key, _) in enumerate(groups)]
+    made = [Group(key, "video", source_id=source_id) for key, source_id in groups]
+    return Dataset.from_rows(samples, [], made)
+
+
+def test_groups_are_joined_by_key_or_by_the_names_of_the_source() -> None:
+    def rows(truth: Dataset, predictions: Dataset) -> list[int]:
+        return GroupPairing(truth, predictions).sides[1].to.tolist()
+
+    truth = named(("train/a", "a"), ("train/b", "b"), ("a", None))
+    assert rows(truth, named(("b", None), ("a", None), ("c", None))) == [1, 2, -1]
+    assert rows(truth, named(("other/b", "b"))) == [1]
+    twice = named(("train/a", "a"), ("test/a", "a"), ("b", "b"))
+    assert rows(twice, named(("b", "b"), ("a", "a"))) == [2, -1]
+    assert rows(named(("a", "a"), ("b", "b")), named(("b", "x"), ("c", "a"), ("d", "a"))) == [
+        *(1, -1, -1)
+    ]
+
+
+def test_of_a_selection_only_its_groups_count() -> None:
+    """The table of groups keeps those that were not chosen."""
+    truth, found = (videos({"a": [1], "b": [1], "c": [1]}, score=s) for s in (None, 0.5))
+    pairing = GroupPairing(truth.select([0, 1]), found.select([0, 2]))
+    mine, theirs, findings = parts(pairing)
+    assert (mine, theirs) == (["a/1", "b/1"], ["a/1"])
+    assert [f.counts["no-predictions"] for f in findings] == [1]
+    assert pairing.unknown_samples().counts["unknown-sample"] == 1
+
+
 def test_units() -> None:
     pixels = videos({"a": [1], "b": [1]})
     fractions = videos({"a": [1], "b": [1]}, unit="relative")

@@ -430,6 +430,19 @@ def test_a_sequence_without_predictions_is_missed() -> None:
     assert result.per_sample["MOTP"].to_pylist() == [1.0, None]
 
 
+def test_what_is_predicted_in_a_sequence_without_truth_is_wrong() -> None:
+    """Also where the truth has no sample of it, as a text without rows gives none."""
+    samples = [Sample("a/1", group=0, order=1, annotations=[Annotation(bbox=BOX, track=1)])]
+    groups = [Group("a", "video", frames=2), Group("b", "video", frames=3), Group("c", "video")]
+    truth = Dataset.from_rows(samples, [], groups)
+    rows = [(1, 1, *BOX)]
+    found = dataset({"a": (2, rows), "b": (3, [*rows, (4, 1, *BOX)]), "c": (None, rows)})
+    result = evaluate(truth, found, "mot")
+    assert (result["CLR_TP"], result["CLR_FP"], result["IDFP"]) == (1, 2, 2)
+    assert result.findings.counts["unknown-sample"] == 1  # the fourth of three frames
+    assert result.findings.counts["no-truth"] == 2
+
+
 def test_no_predictions_at_all() -> None:
     truth = dataset({"a": (2, [(1, 1, *BOX)])})
     result = evaluate(truth, dataset({"a": (2, [])}), "mot")
@@ -471,6 +484,14 @@ def test_motchallenge_compares_pedestrians_only() -> None:
     found = dataset({"a": (1, rows)}, names, category={0: 0, 1: 2})
     result = evaluate(truth, found, "mot")
     assert result.findings.counts["not-compared"] == 2  # the distractor and the predicted car
+
+
+@pytest.mark.parametrize(
+    ("other", "rule"), [("occluder_full", "mot17"), ("reflection", "mot17"), ("car", "none")]
+)
+def test_motchallenge_is_known_by_its_classes(other: str, rule: str) -> None:
+    truth = dataset({"a": (1, [(1, 1, *BOX)])}, [Category("pedestrian"), Category(other)])
+    assert evaluate(truth, truth, "mot").facts["preprocess"] == rule
 
 
 def test_parameters_are_checked() -> None:

@@ -55,8 +55,10 @@ class MotResults(Results):
 
     def sniff(self, path: Path) -> bool:
         try:
-            lines = map(first_line, _texts(path, _LOOKED_AT))
-            return _ROW.fullmatch(next(filter(None, lines), b"")) is not None
+            texts = _texts(path, _LOOKED_AT)
+            line = next(filter(None, map(first_line, texts)), None)
+            # All may be empty: nothing was found.
+            return bool(texts) and (line is None or _ROW.fullmatch(line) is not None)
         except (OSError, ValueError):
             return False
 

@@ -29,6 +29,8 @@ _PEDESTRIAN = "pedestrian"
 _DISTRACTORS = ("person on vehicle", "static person", "distractor", "reflection")
 _UNSTATED = "without a category"
 _MOT20 = ("non mot vehicle", "non motorized vehicle")
+_MOTCHALLENGE = (*_DISTRACTORS, *_MOT20, "occluder", "occluder on the ground", "occluder full")
+"""Classes that no other benchmark has: files of few frames may lack distractors."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Classes:
 def _rule(preprocess: str, names: list[str], context: Context) -> Rule:
     if preprocess != "auto":
         return preprocess  # type: ignore[return-value]
-    if _PEDESTRIAN not in names or not set(names) & set(_DISTRACTORS):
+    if _PEDESTRIAN not in names or not set(names) & set(_MOTCHALLENGE):
         return "none"
     keys = [] if context.groups is None else context.groups["key"].to_pylist()
     named = [key.rsplit("/", 1)[-1].startswith("MOT20") for key in keys]
@@ -232,7 +234,7 @@ class Frames:
 
 
 def frames_of(truth: Batch, predictions: Batch, context: Context) -> dict[int, Frames]:
-    """The frames of each group that the truth has a sample of.
+    """The frames of each group that either side has a sample of.
 
     Where a group states its length, frames are counted from 0 or from 1, as the truth's are; both
     are let be where the truth's samples do not tell.
@@ -243,7 +245,7 @@ def frames_of(truth: Batch, predictions: Batch, context: Context) -> dict[int, F
         known = np.flatnonzero((groups != _NONE) & (orders != _NONE))
         known = known[np.lexsort((orders[known], groups[known]))]
         sides.append((groups[known], orders[known]))
-    there = np.unique(sides[0][0])
+    there = np.union1d(sides[0][0], sides[1][0])
     lengths = _taken(context, "frames", there)
     out = {}
     for group, length in zip(there.tolist(), lengths, strict=True):
@@ -254,15 +256,16 @@ def frames_of(truth: Batch, predictions: Batch, context: Context) -> dict[int, F
         if length is None:
             out[group] = Frames(orders, len(orders), None, None)
             continue
-        first = int(min(mine[0], 0 if mine[-1] < length else 1))
-        last = int(max(mine[-1], length - (mine[0] <= 0)))
+        begin, end = (mine[0], mine[-1]) if len(mine) else (1, 0)
+        first = int(min(begin, 0 if end < length else 1))
+        last = int(max(end, length - (begin <= 0)))
         out[group] = Frames(orders, length, first, last)
     return out
 
 
 def within(side: Side, frames: Mapping[int, Frames], found: Findings) -> Side:
-    """Predictions without those on frames or sequences that the truth does not have."""
-    lost = np.ones(len(side.row), bool)
+    """Predictions without those on frames that their sequences do not have."""
+    lost = np.zeros(len(side.row), bool)
     for group, its in frames.items():
         at = side.of_group(group)
         lost[at] = its.beyond(side.order[at])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from granum.errors import UsageError
 from granum.metrics.base import Context, Protocol, Result
@@ -51,8 +52,7 @@ class Accumulator:
         """
         self._agree(truth.categories)
         context, pieces = counted(self.protocol, truth, predictions)
-        samples = self._context.samples if self._context else 0
-        self._context = replace(context, samples=context.samples + samples)
+        self._context = self._joined(context)
         self._pieces += pieces
 
     def merge(self, other: Accumulator) -> None:
@@ -66,8 +66,7 @@ class Accumulator:
         if other._context is None:
             return
         self._agree(other._context.categories)
-        samples = self._context.samples if self._context else 0
-        self._context = replace(other._context, samples=other._context.samples + samples)
+        self._context = self._joined(other._context)
         self._pieces += other._pieces
 
     def compute(self) -> Result:
@@ -80,9 +79,27 @@ class Accumulator:
             raise UsageError("nothing was counted: call update first")
         return finished(self.protocol, self._pieces, self._context)
 
+    def _joined(self, context: Context) -> Context:
+        """What holds for all samples so far and these."""
+        if self._context is None:
+            return context
+        return replace(
+            context,
+            samples=self._context.samples + context.samples,
+            groups=_all_groups(self._context.groups, context.groups),
+        )
+
     def _agree(self, categories: pa.Table) -> None:
         if self._context is not None and not self._context.categories.equals(categories):
             raise UsageError("all updates need the same categories, in the same order")
+
+
+def _all_groups(one: pa.Table | None, other: pa.Table | None) -> pa.Table | None:
+    """The groups of both, each key once."""
+    if one is None or other is None or one.equals(other):
+        return other if one is None else one
+    new = pc.invert(pc.is_in(other["key"], value_set=one["key"]))
+    return pa.concat_tables([one, other.filter(new)], promote_options="permissive")
 
 
 def boxes_dataset(

@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from granum.errors import UsageError
 from granum.metrics._labels.class_tables import Multi, Rows, Single
@@ -37,6 +38,7 @@ from granum.metrics._labels.stream_log import (
 )
 from granum.metrics._labels.stream_rows import StreamRows, stream_rows, tasks_of
 from granum.metrics.base import Context, Protocol, Recount, Result, protocols
+from granum.schema import tables
 from granum.schema.findings import Findings
 from granum.store.parts import Batch
 
@@ -125,28 +127,28 @@ class Stream(Protocol):
                 raise UsageError(f'{name} is given as {{"TASK": number}}, from 0 on')
 
     def state(self, truth: Batch, predictions: Batch, context: Context) -> StreamRows:
-        return stream_rows(truth, predictions)
+        return stream_rows(truth, predictions, _groups(context))
 
     def result(self, states: Sequence[StreamRows], context: Context) -> Result:
         whole = StreamRows.joined(states)
-        groups = pa.table({"key": []}) if context.groups is None else context.groups
         found = whole.findings
-        predicted = list(_Reading(self, whole, groups, context, found).events())
+        predicted = list(_Reading(self, whole, _groups(context), context, found).events())
+        units = np.unique(np.concatenate([np.empty(0, np.int64), *(p.units for p in predicted)]))
 
         def log(weights: Ints) -> StreamLog:
-            events = (p.event(weights, self.mode) for p in predicted)
+            times = np.zeros(len(whole.keys), np.int64)
+            times[units] = weights
+            events = (p.event(times, self.mode) for p in predicted)
             return StreamLog(tuple(e for e in events if e is not None))
 
         def values(weights: Ints) -> dict[str, float | None]:
             return log(weights).summary(self.baselines)
 
-        ones = np.ones(len(whole.keys), np.int64)
-        made = log(ones)
+        made = log(np.ones(len(units), np.int64))
         curve = made.curve()
         keep = pareto_mask(curve["flops"], curve["error"])
         flops = pa.array(curve["flops"], mask=np.isnan(curve["flops"]))
         after = pa.array(curve["after"].astype(np.int64))
-        units = np.unique(np.concatenate([np.empty(0, np.int64), *(p.units for p in predicted)]))
         return Result(
             protocol=self.name,
             values=made.summary(self.baselines),
@@ -168,7 +170,7 @@ class Stream(Protocol):
                 ),
             },
             findings=found,
-            recount=Recount(whole.keys, values),
+            recount=Recount(whole.keys.take(pa.array(units)), values),
         )
 
     def _per_task(self, log: StreamLog) -> pa.Table:
@@ -208,6 +210,10 @@ _PER_TASK = pa.schema(
 )
 
 
+def _groups(context: Context) -> pa.Table:
+    return tables.empty(tables.GROUPS) if context.groups is None else context.groups
+
+
 class _Reading:
     """The prediction events among the labels of all parts."""
 
@@ -221,18 +227,24 @@ class _Reading:
     ) -> None:
         self.protocol, self.rows, self.found = protocol, rows, found
         self.names, self.places = tasks_of(groups)
+        of = pc.index_in(rows.group, pa.array(self.names, pa.string()), skip_nulls=True)
+        self.group = np.asarray(of.fill_null(-1), np.int64)
         self.spaces = np.array([s or "" for s in spaces_of(context.categories)])
+        self._known("baselines", self.names)
         self.flops = self._given_flops()
         self.in_split = self._in_split()
+
+    def _known(self, name: str, tasks: Sequence[str]) -> None:
+        unknown = [k for k in getattr(self.protocol, name) or () if k not in tasks]
+        if unknown:
+            raise UsageError(f"{name} of {unknown[0]!r}, which is no task")
 
     def _given_flops(self) -> dict[int, float] | None:
         given = self.protocol.flops
         if given is None:
             return None
-        known = {*self.names, *(str(n) for numbers in self.places.values() for n in numbers)}
-        unknown = [k for k in given if k not in known]
-        if unknown:
-            raise UsageError(f"flops of {unknown[0]!r}, which is no task")
+        numbered = [str(n) for numbers in self.places.values() for n in numbers]
+        self._known("flops", [*self.names, *numbered])
         out = {}
         for row, name in enumerate(self.names):
             for number in self.places[row]:
@@ -251,6 +263,9 @@ class _Reading:
                 shown = ", ".join(sorted(repr(s) for s in told))
                 raise UsageError(f"there are predictions on several splits: {shown} (split=)")
             wanted = told.pop() if told else None
+        elif wanted not in splits:
+            shown = ", ".join(sorted({repr(s) for s in splits if s is not None})) or "none"
+            raise UsageError(f"no sample is of the split {wanted!r}; there are {shown}")
         return np.array([s == wanted for s in splits], bool)
 
     def events(self) -> Iterator[_Predicted]:
@@ -258,9 +273,9 @@ class _Reading:
         labelled = np.zeros(len(rows.keys), bool)
         labelled[rows.truth.unit] = True
         self._leave_out()
-        said_group = rows.group[rows.said.unit]
+        said_group = self.group[rows.said.unit]
         for row, name in enumerate(self.names):
-            units = np.flatnonzero((rows.group == row) & self.in_split & labelled)
+            units = np.flatnonzero((self.group == row) & self.in_split & labelled)
             if not len(units):
                 continue
             said = rows.said.of((said_group == row) & np.isin(rows.said.unit, units))
@@ -276,7 +291,7 @@ class _Reading:
         labelled = np.zeros(len(rows.keys), bool)
         labelled[rows.truth.unit] = True
         unit = rows.said.unit
-        lost = unit[(rows.group[unit] < 0) | ~self.in_split[unit] | ~labelled[unit]]
+        lost = unit[(self.group[unit] < 0) | ~self.in_split[unit] | ~labelled[unit]]
         what = "predictions on samples of no task, of another split, or without a label"
         of_units(self.found, "not-compared", "predictions", rows.keys, lost, what)
 

@@ -8,13 +8,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from granum.errors import UsageError
+from granum.metrics.accumulate import Accumulator
 from granum.metrics.base import Context, Result
 from granum.metrics.evaluate import evaluate
 from granum.metrics.stream import Event, Stream, StreamLog, error_auc, pareto_mask
 from granum.schema import rows
+from granum.schema.tables import with_column
 from granum.store.dataset import Dataset
 from tests.metrics.made import same
 
@@ -149,6 +153,42 @@ def test_accuracy_of_two_tasks() -> None:
     assert first["baseline"] == 0.5 and second["learned"] == 0.5 and second["before"] is None
     own = {r["key"]: r for r in result.per_sample.to_pylist()}  # type: ignore[union-attr]
     assert own["a/002"]["learned_correct"] is False and own["b/001"]["final_correct"] is True
+
+
+def test_updates_of_a_task_each() -> None:
+    tasks = {"a": [([0], best(0)), ([1], best(0))], "b": [([0], best(0)), ([1], best(1))]}
+    whole = judged(stream(tasks))
+    data = stream(tasks)
+    found = Accumulator("stream")
+    for row in (1, 0):
+        groups = data.groups.slice(row, 1)
+        samples = data.samples().filter(pc.equal(data.samples()["group"], row))
+        samples = with_column(samples, "group", pa.array([0] * 2, pa.int32()))
+        sides = []
+        for layer in (data, data.layer("predicted")):
+            table = layer.annotations()
+            mine = table.filter(pc.equal(pc.divide(table["sample"], 2), row))
+            at = pc.subtract(mine["sample"], 2 * row)
+            mine = with_column(mine, "sample", at.combine_chunks())
+            sides.append(Dataset.from_arrow(samples, mine, data.categories, groups))
+        found.update(sides[0], sides[1])
+    result = found.compute()
+    assert result["learned_accuracy"] == whole["learned_accuracy"] == 0.75
+    tables = [sorted(r.per_class["learned"].to_pylist()) for r in (result, whole)]  # type: ignore[index]
+    assert tables[0] == tables[1] == [0.5, 1.0]
+
+
+def test_only_samples_that_count_are_drawn() -> None:
+    tasks = {"a": [([0], best(0)), ([1], best(0)), ([1], best(1)), ([2], best(0))]}
+    data = stream(tasks, splits=["dev", "test"])
+    result = judged(data, split="test")
+    assert result.recount is not None
+    assert result.recount.keys.to_pylist() == ["a/001", "a/003"]
+    with pytest.raises(UsageError, match=r"split 'tests'; there are 'dev', 'test'"):
+        judged(data, split="tests")
+    for name in ("baselines", "flops"):
+        with pytest.raises(UsageError, match=f"{name} of 'c', which is no task"):
+            judged(data, split="test", **{name: {"c": 0.5}})
 
 
 def test_later_events_tell_what_was_forgotten() -> None:

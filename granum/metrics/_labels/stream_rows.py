@@ -51,12 +51,12 @@ class StreamRows:
 
     Attributes:
         keys: of the samples.
-        group: shape (samples,), the row of each one's dataset; -1 where it has none.
+        group: the key of each one's dataset; null where it has none.
         split: of the samples.
     """
 
     keys: pa.Array
-    group: Ints
+    group: pa.Array
     split: pa.Array
     truth: Labels
     said: Said
@@ -82,12 +82,12 @@ class StreamRows:
 
         truth = Labels(*(moved(lambda s: s.truth, f.name) for f in fields(Labels)))  # type: ignore[arg-type]
         said = Said(*(moved(lambda s: s.said, f.name) for f in fields(Said)))  # type: ignore[arg-type]
-        group = np.concatenate([np.empty(0, np.int64), *(s.group for s in states)])
+        group = pa.chunked_array([s.group for s in states], pa.string()).combine_chunks()
         split = pa.chunked_array([s.split for s in states], pa.string()).combine_chunks()
         found = joined_findings((s.findings for s in states), by_place=True)
         return cls(
             keys.take(pa.array(order)),
-            group[order],
+            group.take(pa.array(order)),
             split.take(pa.array(order)),
             truth.of(np.argsort(truth.unit, kind="stable")),
             said.of(np.argsort(said.unit, kind="stable")),
@@ -95,8 +95,8 @@ class StreamRows:
         )
 
 
-def stream_rows(truth: Batch, predictions: Batch) -> StreamRows:
-    """The labels of a part."""
+def stream_rows(truth: Batch, predictions: Batch, groups: pa.Table) -> StreamRows:
+    """The labels of a part; ``groups``: what the samples' groups are rows of."""
     found = Findings(on_error="skip")
     known = labels_of(truth, "truth", found, lambda r: (r.category >= 0, "without a category"))
     absent = np.asarray(column(predictions.annotations, "present").fill_null(True)) == 0
@@ -112,7 +112,8 @@ def stream_rows(truth: Batch, predictions: Batch) -> StreamRows:
         flops,
     )
     samples = truth.samples
-    group = np.asarray(column(samples, "group", tables.SAMPLES).fill_null(-1), np.int64)
+    of = column(samples, "group", tables.SAMPLES).combine_chunks()
+    group = column(groups, "key", tables.GROUPS).cast(pa.string()).combine_chunks().take(of)
     split = column(samples, "split", tables.SAMPLES).cast(pa.string()).combine_chunks()
     keys = samples["key"].combine_chunks()
     return StreamRows(keys, group, split, known, said, found)
@@ -131,9 +132,11 @@ def _numbers(batch: Batch, name: str, found: Findings) -> Floats:
             out = np.asarray(values.cast(pa.float64()).fill_null(np.nan), np.float64).copy()
         else:
             odd = np.asarray(values.is_valid())
-    texts = column(table, "attributes")
-    for row in np.flatnonzero(np.asarray(texts.is_valid())).tolist():
-        value = msgspec.json.decode(texts[row].as_py()).get(name)
+    texts = column(table, "attributes").to_pylist()
+    for row, text in enumerate(texts):
+        if text is None or name not in text:
+            continue
+        value = msgspec.json.decode(text).get(name)
         if isinstance(value, int | float) and not isinstance(value, bool):
             out[row] = value
         elif value is not None:

@@ -84,8 +84,6 @@ class GroupPairing(Pairing):
         predictions = of_kinds(predictions, self.kinds[1], "predictions", found, groups=True)
         predictions = self._scored(self._categorised(predictions, found), found)
         truth, predictions = self._in_one_unit(truth, predictions)
-        if number == 0:
-            self._ungrouped(found)
         of = column(predictions.annotations, "group")
         empty = int(self.there[first:last].sum()) - len(of.unique())
         if empty:
@@ -94,11 +92,12 @@ class GroupPairing(Pairing):
         return truth, predictions, found
 
     def unknown_samples(self) -> Findings:
-        """Predictions on groups that the truth does not have, or on no group."""
+        """Rows of the truth in no group; predictions in none, or in one the truth does not have."""
         found = Findings(on_error="skip")
+        self._ungrouped(found)
         n, keys = self.sides[1].unknown()
         if n:
-            message = f"{n} predictions on groups that the truth does not have"
+            message = f"{n} predictions in groups that the truth does not have, or in none"
             first = f" (first: {keys[0]!r})" if keys else ""
             found.add("unknown-sample", "predictions", None, message + first, n)
         return found

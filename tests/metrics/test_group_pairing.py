@@ -122,11 +122,15 @@ def test_samples_in_no_group_are_told() -> None:
     truth = videos({"a": [1]}, loose=2)
     predictions = videos({"a": [1]}, score=0.5, loose=3)
     pairing = GroupPairing(truth, predictions)
-    true, found, findings = parts(pairing)
+    true, found, _ = parts(pairing)
     assert true == found == ["a/1"]
-    (finding,) = findings
-    assert finding.counts["not-compared"] == 2
-    assert pairing.unknown_samples().counts["unknown-sample"] == 3
+    counts = pairing.unknown_samples().counts
+    assert (counts["not-compared"], counts["unknown-sample"]) == (2, 3)
+    # Also where the truth has no group at all.
+    assert GroupPairing(videos({}, loose=2), predictions).unknown_samples().counts == {
+        "not-compared": 2,
+        "unknown-sample": 4,
+    }
 
 
 def test_groups_without_predictions_are_told() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from granum.errors import UsageError
+from granum.schema import tables
+from granum.schema.tables import column
 from granum.store.dataset import Dataset
 from granum.train._trainer_config import Config
 from granum.train.augment import Augment
@@ -39,6 +41,8 @@ class Data:
         val: what the weights are chosen by; None where nothing is.
         whole: every sample, with a target or without.
         facts: what the hook may know.
+        judge: parameters of the protocol that validation uses; None where it cannot judge: of
+            labels it does those of one space, and none that are taken from objects.
     """
 
     source: Dataset
@@ -47,6 +51,7 @@ class Data:
     val: TorchDataset | None
     whole: TorchDataset
     facts: Facts
+    judge: Mapping[str, Any] | None
 
     @classmethod
     def of(
@@ -91,6 +96,7 @@ class Data:
             val=None if val_rows is None else subset(whole, val_rows[known[val_rows]]),
             whole=whole,
             facts=Facts(whole.classes.names, whole.classes.rows, config.size),
+            judge=_judge(dataset, hook, whole.classes.rows, label_from),
         )
 
     def identity(self) -> dict[str, Any]:
@@ -119,6 +125,18 @@ class Data:
             "held_out": len(self.held),
             "val": 0 if self.val is None else len(self.val),
         }
+
+
+def _judge(
+    dataset: Dataset, hook: Hook, classes: Sequence[int], label_from: str
+) -> dict[str, Any] | None:
+    if hook.protocol != "classification":
+        return {}
+    listed = column(dataset.categories, "space", tables.CATEGORIES).cast(pa.string()).to_pylist()
+    spaces = {listed[row] or "" for row in classes}
+    if label_from != "label" or len(spaces) != 1:
+        return None
+    return {"task": "single", "space": spaces.pop()}
 
 
 def _calibrates(hook: Hook) -> bool:

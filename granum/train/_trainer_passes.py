@@ -27,7 +27,7 @@ from granum.train.order import keyed_number
 if TYPE_CHECKING:
     import torch
 
-    from granum.metrics.base import Result
+    from granum.metrics.base import Protocol, Result
     from granum.train._torch_dataset import TorchDataset
 
 __all__ = ["Batches", "Found", "Passes", "moved", "official", "prediction_table"]
@@ -250,7 +250,7 @@ def prediction_table(dataset: Dataset, found: Found) -> pa.Table:
 
 
 def official(
-    source: Dataset, rows: npt.NDArray[np.int64], found: Found, protocol: str, name: str
+    source: Dataset, rows: npt.NDArray[np.int64], found: Found, protocol: Protocol, name: str
 ) -> Result:
     """The protocol's result on ``rows`` of ``source``, whose current layer is true."""
     from granum.metrics.evaluate import evaluate

@@ -183,15 +183,16 @@ class Work:
         return score
 
     def _judged(self) -> bool:
-        return self.evaluate and self.hook.protocol is not None and self.data.val is not None
+        known = self.data.val is not None and self.data.judge is not None
+        return self.evaluate and self.hook.protocol is not None and known
 
     def _official(self, found: Found) -> dict[str, Any]:
+        from granum.metrics.evaluate import protocol_of
         from granum.train._trainer_passes import official
 
         assert self.hook.protocol is not None and self.data.val is not None
-        result = official(
-            self.data.source, self.data.val.rows, found, self.hook.protocol, self.name
-        )
+        judge = protocol_of(self.hook.protocol, self.data.judge)
+        result = official(self.data.source, self.data.val.rows, found, judge, self.name)
         # Curves are left to ``evaluate``: a record of many epochs would be mostly those.
         return {k: v for k, v in json.loads(result.to_json()).items() if k != "curves"}
 

@@ -28,16 +28,25 @@ class Classifier(Hook):
         checkpoint: a local folder that ``save_pretrained`` wrote (safetensors).
         width: channels of the first layer of our own network (four convolutions), which is used
             where neither is given.
-        probabilities: keep all classes' probabilities in ``attributes`` of a prediction.
+        probabilities: keep all classes' probabilities in ``attributes`` of the likeliest class.
+        best: how many labels an image gets, of the likeliest classes (more than there are classes:
+            of all). Top-k accuracy needs k, Brier score and log loss need all.
     """
 
     name = "classifier"
+    version = 2
     task = "classification"
+    protocol = "classification"
 
     config: Config = None
     checkpoint: str | None = None
     width: int = 16
     probabilities: bool = False
+    best: int = 1
+
+    def __post_init__(self) -> None:
+        if self.best < 1:
+            raise UsageError(f"best is {self.best}; an image gets at least 1 label")
 
     def model(self, facts: Facts) -> torch.nn.Module:
         if not facts.classes:
@@ -61,18 +70,20 @@ class Classifier(Hook):
     def predict(
         self, model: torch.nn.Module, batch: Mapping[str, Any], facts: Facts
     ) -> list[list[Annotation]]:
-        """One ``label`` per image: the likeliest class, its probability as score."""
+        """``best`` labels per image, of the likeliest classes, which come first; scores are their
+        probabilities."""
         import torch
 
         with torch.no_grad():
             shares = logits_of(model(batch["image"])).double().softmax(1).cpu()
-        best = shares.argmax(1).tolist()
+        ranked = shares.argsort(dim=1, descending=True, stable=True)[:, : self.best]
         out = []
-        for k, share in zip(best, shares.tolist(), strict=True):
-            row = Annotation("label", facts.categories[k], score=share[k])
+        for best, share in zip(ranked.tolist(), shares.tolist(), strict=True):
+            rows = [Annotation("label", facts.categories[k], score=share[k]) for k in best]
             if self.probabilities:
-                row.attributes = {"probabilities": dict(zip(facts.classes, share, strict=True))}
-            out.append([row])
+                named = dict(zip(facts.classes, share, strict=True))
+                rows[0].attributes = {"probabilities": named}
+            out.append(rows)
         return out
 
 

@@ -155,6 +155,8 @@ def _probabilities(found: Found, rows: Rows, classes: Sequence[str]) -> npt.NDAr
         found.table["sample"].to_pylist(), found.table["attributes"].to_pylist(), strict=True
     )
     for row, text in listed:
+        if text is None:
+            continue
         shares = json.loads(text)["probabilities"]
         out[place[row]] = [shares[name] for name in classes]
     if np.isnan(out).any():

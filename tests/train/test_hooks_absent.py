@@ -23,7 +23,7 @@ print(*(f"{name}:{hooks[name].task}:{len(hooks[name]().parameters())}" for name 
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [
-        "classifier:classification:4",
+        "classifier:classification:5",
         "detector:detection:5",
         "efficient_ad:anomaly:8",
         "rotation:image:3",

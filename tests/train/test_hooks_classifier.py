@@ -61,6 +61,19 @@ def test_probabilities_are_kept_on_demand_only() -> None:
     assert row.score == pytest.approx(math.e**2 / (1 + math.e + math.e**2))
 
 
+def test_several_of_the_likeliest_classes() -> None:
+    said = Says(torch.tensor([[0.0, 2.0, 1.0], [1.0, 1.0, 0.0]]))
+    hook = hooks["classifier"](best=2, probabilities=True)
+    found = hook.predict(said, batch(_images(2)), FACTS)
+    assert [[r.category for r in rows] for rows in found] == [[7, 9], [4, 7]]  # ties: in order
+    assert found[0][0].score > found[0][1].score
+    assert [r.attributes is None for r in found[0]] == [False, True]
+    (every, _) = hooks["classifier"](best=99).predict(said, batch(_images(2)), FACTS)
+    assert sum(r.score for r in every) == pytest.approx(1)
+    with pytest.raises(UsageError, match="best is 0"):
+        hooks["classifier"](best=0)
+
+
 def test_weights_depend_on_the_seed_only() -> None:
     hook = hooks["classifier"]()
     made = []

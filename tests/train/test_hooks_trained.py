@@ -6,16 +6,20 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
+from granum.metrics.evaluate import evaluate  # noqa: E402
 from granum.schema.fields import field_from_map  # noqa: E402
+from granum.schema.rows import Annotation, Category  # noqa: E402
 from granum.store.dataset import Dataset  # noqa: E402
 from granum.synthetic import generate  # noqa: E402
 from granum.train.base import hooks  # noqa: E402
 from granum.train.progress import Epoch  # noqa: E402
 from granum.train.trainer import Run, train  # noqa: E402
+from tests.train.tiny import labelled  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +81,9 @@ def test_efficient_ad(stores: dict[str, Path], tmp_path: Path) -> None:
     assert run.record["hook"]["prepared"]["teacher"] == "descriptors@1"
     assert run.record["hook"]["prepared"]["good"] == 6
     assert 0 <= run.metrics["aupro"] <= 1
+    found = evaluate(run.dataset, run.dataset.layer(run.name), "anomaly")
+    assert list(found.values) == list(run.metrics) and None not in found.values.values()
+    assert found.facts["samples_scored"] == len(run.dataset) and not found.findings.counts
     for sample, (row,) in zip(run.dataset, _rows(run), strict=True):
         assert row.kind == "field"
         assert math.isfinite(row.score)
@@ -90,8 +97,53 @@ def test_of_whole_images(name: str, stores: dict[str, Path], tmp_path: Path) -> 
     rows = _rows(run)
     assert all(len(r) == 1 for r in rows)
     assert {r.kind for (r,) in rows} == {"label"}
+    layer = run.dataset.layer(run.name)
+    strange = evaluate(run.dataset, layer, "ood", parameters=OOD)
+    assert strange.facts["samples_scored"] == len(run.dataset) and strange["auroc"] is not None
     if name == "rotation":
         assert {r.attributes["rotation"] for (r,) in rows} <= {0, 90, 180, 270}
     else:
         names = run.dataset.category_names()
         assert {names[r.category] for (r,) in rows} <= {"day", "dusk"}
+        assert not set(strange.findings.counts) - {"not-compared"}
+
+
+OOD = {"positive": "ood", "score": "confidence", "ood": ["dusk"]}
+
+
+def test_labels_that_are_written_are_judged_as_validation_was(
+    stores: dict[str, Path], tmp_path: Path
+) -> None:
+    hook = hooks["classifier"](width=4, best=9)
+    run = _trained(stores["scenes"], tmp_path, hook, name="all_classes")
+    data = run.dataset
+    found = evaluate(data, data.layer(run.name), "classification")
+    for name in ("top1_accuracy", "ece", "brier", "log_loss"):
+        assert found[name] is not None, name
+    val = [i for i, s in enumerate(data) if s.row.split == "val"]
+    part = data.select(val)
+    again = evaluate(part, part.layer(run.name), "classification")
+    assert run.metrics == dict(again.values)
+    loss = np.array(data.samples([f"col.loss.{run.name}"])[f"col.loss.{run.name}"], float)
+    assert run.metrics["log_loss"] == pytest.approx(loss[val].mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize("why", ["objects", "spaces"])
+def test_labels_that_the_protocol_cannot_judge(why: str, tmp_path: Path) -> None:
+    data = labelled(8, val=4)
+    objects = why == "objects"
+    made = []
+    for i, view in enumerate(data):
+        row = view.row
+        kind, category = ("object", i % 2) if objects else ("label", i % 2)
+        row.annotations = [Annotation(kind, category)]
+        made.append(row)
+    spaces = ("a", "a" if objects else "b")
+    both = [Category(n, space=s) for n, s in zip("xy", spaces, strict=True)]
+    options = {"label_from": "object"} if objects else {}
+    data = Dataset.from_rows(made, both)
+    hook = hooks["classifier"](width=4)
+    run = train(
+        data, hook, out=tmp_path / "run", steps=2, batch_size=4, size=8, write_back=False, **options
+    )
+    assert run.metrics == {} and run.record["best"]["rank"] == [-run.record["best"]["loss"]]

@@ -104,17 +104,19 @@ def test_an_epoch_in_one_line() -> None:
     assert scored.text().endswith("validation AP undefined")
 
 
-@pytest.mark.parametrize("hook", ["classifier", "rotation"])
+@pytest.mark.parametrize(
+    ("hook", "number"), [("classifier", "top1_accuracy"), ("rotation", "loss")]
+)
 def test_the_command_prints_losses(
-    hook: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    hook: str, number: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stored(tmp_path / "s.granum")
     words = ["train", str(tmp_path / "s.granum"), "--hook", hook, "--epochs", "2", "--size", "8"]
     words += ["--no-write-back", "--set", "width=4", "--device", "cpu"]
     assert main([*words, "-o", str(tmp_path / "a")]) == 0
     out, err = capsys.readouterr()
-    assert re.findall(r"^epoch (\d)/2  step \d/4  loss [\d.]+  lr 0.001  validation loss [\d.]+$",
-                      err, re.M) == ["1", "2"]  # fmt: skip
+    line = rf"^epoch (\d)/2  step \d/4  loss [\d.]+  lr 0.001  validation {number} [\d.]+$"
+    assert re.findall(line, err, re.M) == ["1", "2"]
     record = json.loads((tmp_path / "a" / "run.json").read_text())
     assert re.search(rf"^  loss \(training\) +{record['last']['loss']:.4f}$", out, re.M)
     assert main([*words, "-o", str(tmp_path / "b"), "--json", "--no-progress"]) == 0

@@ -57,6 +57,12 @@ def flags(p: argparse.ArgumentParser) -> None:
         help="other predictions (a layer, a dataset, results) to compare on the same samples",
     )
     p.add_argument("--images", metavar="DIR", help="the folder of the images")
+    p.add_argument(
+        "--on-error",
+        choices=("fail", "skip", "fix"),
+        default="fail",
+        help="faulty records of TRUTH (those of PREDICTIONS are left out)",
+    )
     p.add_argument("--join", action="store_true", help="add the numbers per sample as columns")
     p.add_argument("--prefix", metavar="NAME", help="of those columns (default: eval.PROTOCOL)")
     p.add_argument(
@@ -86,6 +92,7 @@ def run(a: argparse.Namespace) -> Outcome:
         parameters=settings(a.set),
         results=a.results,
         images=a.images,
+        on_error=a.on_error,
         by=a.by,
         draws=a.bootstrap,
         level=a.level,

@@ -210,8 +210,8 @@ def _judged(result: Result, facts: Mapping[str, Any]) -> Findings:
     for side in ("truth", "prediction"):
         if not facts[f"{side}s"]:
             layer, rows = facts[f"{side}_layer"], facts[f"{side}_rows"]
-            why = f"none of its {rows} rows can be compared" if rows else "it has no row"
-            message = f"layer {layer!r}: {why} by {result.protocol}"
+            none = f"none of its {rows} rows can be compared by {result.protocol}"
+            message = f"layer {layer!r}: {none if rows else 'it has no row'}"
             who = "truth" if side == "truth" else "predictions"
             found.add("nothing-to-compare", who, None, message)
     undefined = [name for name, value in result.values.items() if value is None]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from granum.errors import SizeUnknownError, UnknownNameError, UsageError
+from granum.loaders.results.base import on_truth
 from granum.loaders.results.base import results as forms
 from granum.loaders.writing import with_sizes
 from granum.metrics.base import Protocol, Result, joined_findings
@@ -18,7 +19,7 @@ from granum.metrics.evaluate import protocol_of
 from granum.metrics.joining import join_columns
 from granum.metrics.resampling import check_draws, difference, intervals
 from granum.schema import tables
-from granum.schema.findings import Findings
+from granum.schema.findings import Findings, OnError
 from granum.schema.tables import column
 from granum.store.dataset import Dataset
 from granum.store.disk import is_store
@@ -30,6 +31,7 @@ from granum.verbs.convert import read
 __all__ = ["evaluate"]
 
 _DRAWS = 1000
+_EMPTY = (b"[]", b"\xef\xbb\xbf[]")
 
 
 def evaluate(
@@ -42,6 +44,7 @@ def evaluate(
     parameters: Mapping[str, Any] | None = None,
     results: str | None = None,
     images: str | Path | None = None,
+    on_error: OnError = "fail",
     by: Sequence[str] = (),
     draws: int = 0,
     level: float = 0.95,
@@ -64,6 +67,8 @@ def evaluate(
         parameters: of the protocol.
         results: the form of files of results, where it cannot be told from them.
         images: the folder of the images, where sizes must be read and the source does not tell.
+        on_error: what becomes of faulty records of ``source``: ``fail``, ``skip`` or ``fix``, the
+            latter two with findings; those of predictions are left out (``fix``: mended) anyway.
         by: columns of samples (``split``, ``attr.weather``, ``col.light.dark``) or of groups: the
             numbers of each of their values, or of five equally full ranges.
         draws: bootstrap draws of the samples, for an interval of each number (0: none).
@@ -83,6 +88,7 @@ def evaluate(
         findings.
 
     Raises:
+        FindingsError: ``source`` has faults, under ``fail``.
         UnknownNameError: no such protocol, layer, column or form of results.
         UsageError: it is unclear which layer is meant, no sample is in both datasets, a number is
             out of its range, or the protocol cannot count again for slices or intervals.
@@ -94,11 +100,12 @@ def evaluate(
         check_draws(draws or _DRAWS, level)
     if results is not None:
         _check_form(results, predictions is None and against is None)
-    given = _opened(source, images)
+    faults = Findings(on_error=on_error)
+    given = _opened(source, images, faults)
     truth = _sized(given.layer(truth_layer))
     for name in by:
         labels_of(truth, name)  # one that is not there is told before anything is counted
-    asked = _Asked(given, truth, truth_layer, chosen, results, images)
+    asked = _Asked(given, truth, truth_layer, chosen, results, images, on_error)
     with executor(workers, scheduler) as pool:
         result, other = asked.judged(predictions, layer, pool)
         if against is not None:
@@ -108,6 +115,8 @@ def evaluate(
                 result = result.with_tables(difference=table)
             new = _of_rival(second.findings, result.findings)
             result = result.with_account(result.facts, joined_findings([result.findings, new]))
+    if faults.counts:
+        result = result.with_account(result.facts, joined_findings([faults, result.findings]))
     if by and _counted(result):
         result = result.with_tables(slices=sliced(result, truth, by))
     if draws and _counted(result):
@@ -146,16 +155,17 @@ class _Asked:
     protocol: Protocol
     results: str | None
     images: str | Path | None
+    on_error: OnError
 
     def judged(
         self, predictions: Given | None, layer: str | None, pool: Any
     ) -> tuple[Result, Dataset]:
         """The numbers of one run, and the dataset that its layer is in."""
-        findings = Findings(on_error="skip")
+        findings = Findings(on_error="fix" if self.on_error == "fix" else "skip")
         other, by = self.given, "key"
         if predictions is not None:
             read_ = self._results(predictions, findings)
-            other = _opened(predictions, self.images) if read_ is None else read_
+            other = _opened(predictions, self.images, findings) if read_ is None else read_
             by = "source_id" if read_ is None and _of_results(other) else "key"
         own = predictions is None
         name = layer or _only_layer(other, without=self.truth_layer if own else None)
@@ -179,6 +189,8 @@ class _Asked:
             return forms[self.results]().read(path, self.truth, findings)
         if is_store(path):
             return None
+        if _is_empty_list(path):
+            return on_truth(self.truth, tables.empty(tables.ANNOTATIONS).drop(["annotation_id"]))
         kinds = [forms[name] for name in forms]
         for kind in kinds:
             if self.protocol.name in kind.protocols and kind().sniff(path):
@@ -211,10 +223,19 @@ def _rival(
     return against, None
 
 
-def _opened(given: Given, images: str | Path | None) -> Dataset:
-    if isinstance(given, Dataset) or images is None:
-        return opened(given)
-    return read(given, images=images)
+def _opened(given: Given, images: str | Path | None, findings: Findings) -> Dataset:
+    """A dataset, or what is read under the policy of ``findings``."""
+    if isinstance(given, Dataset):
+        return given
+    return read(given, images=images, on_error=findings.on_error, findings=findings)
+
+
+def _is_empty_list(path: Path) -> bool:
+    """Whether a file is a COCO list of results in which nothing was found."""
+    try:
+        return path.stat().st_size < 100 and path.read_bytes().strip() in _EMPTY
+    except OSError:
+        return False
 
 
 def _only_layer(dataset: Dataset, without: str | None) -> str:

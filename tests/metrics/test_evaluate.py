@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 import granum
-from granum.errors import StoreError, UnknownNameError, UsageError
+from granum.errors import FindingsError, StoreError, UnknownNameError, UsageError
 from granum.metrics.base import Context, Protocol, Result
 from granum.metrics.evaluate import evaluate as run
 from granum.metrics.joining import join_columns
@@ -234,3 +234,82 @@ def test_workers_change_nothing(tmp_path: Path) -> None:
     assert one.values == two.values
     assert one.per_sample is not None
     assert one.per_sample.equals(two.per_sample)
+
+
+def listed(tmp_path: Path, rows: Any, name: str = "found.json") -> Path:
+    path = tmp_path / name
+    path.write_text(json.dumps(rows))
+    return path
+
+
+def two_images(tmp_path: Path, **more: Any) -> Path:
+    """Two images, each with one object of class 3."""
+    images = [{"id": i, "file_name": f"{i}.jpg", "width": 50, "height": 50} for i in (7, 8)]
+    box = {"category_id": 3, "bbox": [5, 5, 20, 20], "area": 400, "iscrowd": 0}
+    annotations = [{"id": i, "image_id": i, **box, **more} for i in (7, 8)]
+    document = {"images": images, "annotations": annotations}
+    return listed(tmp_path, {**document, "categories": [{"id": 3, "name": "cat"}]}, "truth.json")
+
+
+def of_image(image: Any, **more: Any) -> dict[str, Any]:
+    return {
+        "image_id": image,
+        "category_id": 3,
+        "bbox": [5.0, 5.0, 20.0, 20.0],
+        "score": 0.5,
+        **more,
+    }
+
+
+@pytest.mark.parametrize("protocol", ["voc", "coco-bbox"])
+def test_ids_of_results_are_the_same_in_any_form(tmp_path: Path, protocol: str) -> None:
+    if protocol == "coco-bbox":
+        pytest.importorskip("hotcoco")
+    truth = two_images(tmp_path)
+    for one, other in ((7, 8), ("7", "8"), (7.0, 8.0), (7, "8"), (7, 8.0)):
+        # An image, and a class, that is named in two ways is one.
+        both = [of_image(one), of_image(other, score=1), of_image("7", category_id="3", score=0.1)]
+        result = evaluate(truth, listed(tmp_path, both), protocol=protocol)
+        assert (
+            result.values == evaluate(truth, truth_with_scores(tmp_path), protocol=protocol).values
+        )
+        assert not result.findings.errors
+
+
+def truth_with_scores(tmp_path: Path) -> Path:
+    return listed(
+        tmp_path, [of_image(i, score=s) for i, s in ((7, 0.5), (8, 1), (7, 0.1))], "c.json"
+    )
+
+
+def test_faulty_records_of_results_are_left_out_and_told(tmp_path: Path) -> None:
+    truth = two_images(tmp_path)
+    bad = [
+        of_image(8, score=float("nan")),
+        of_image(8, score="high"),
+        of_image(8, bbox=[1, 1, -2, 2]),
+    ]
+    unknown = [of_image(99), of_image(8, category_id=99)]
+    result = evaluate(truth, listed(tmp_path, [of_image(7), *bad, *unknown]), protocol="voc")
+    assert result["mAP"] == 0.5
+    codes = ("nan-token", "bad-value", "negative-box", "unknown-sample", "unknown-category")
+    assert {c: result.findings.counts[c] for c in codes} == dict.fromkeys(codes, 1)
+    places = {f.code: (f.path, f.place) for f in result.findings.items}
+    assert places["nan-token"] == ("found.json", "/1/score")
+
+
+def test_results_of_a_run_that_found_nothing(tmp_path: Path) -> None:
+    truth = two_images(tmp_path)
+    result = evaluate(truth, listed(tmp_path, []), protocol="voc")
+    assert result["mAP"] == 0.0
+    assert result.findings.counts["nothing-to-compare"] == 1
+
+
+def test_faults_of_the_truth_are_refused_unless_asked(tmp_path: Path) -> None:
+    truth, found = two_images(tmp_path, id=1), listed(tmp_path, [of_image(7), of_image(8)])
+    with pytest.raises(FindingsError):
+        evaluate(truth, found, protocol="voc")
+    for on_error, truths in (("skip", 1), ("fix", 2)):
+        result = evaluate(truth, found, protocol="voc", on_error=on_error)  # type: ignore[arg-type]
+        assert result.facts["truths"] == truths
+        assert result.findings.counts["duplicate-annotation-id"] == 1

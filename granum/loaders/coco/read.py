@@ -50,6 +50,7 @@ class _Loaded:
     rows: Array
     ids: Array
     categories: CategoryRows = field(default_factory=CategoryRows)
+    columns: Columns | None = None  # of a list of results, which are read at once
 
 
 def find_files(root: Path, intake: Intake) -> list[FileInTree]:
@@ -179,17 +180,21 @@ def _check_top(file: JsonFile) -> None:
 
 def _results_alone(file: JsonFile, entry: FileInTree, images: Images, intake: Intake) -> _Loaded:
     """A result list without its ground truth: samples are known by image id only."""
-    columns = read_records(file, "", ANNOTATION_KEYS, intake)
+    columns = read_records(file, "", ANNOTATION_KEYS, intake, PARSE)
     ids = columns.get("image_id")
     origin = len(intake.sources)
     intake.source(entry.name, "coco", options={"results": True})
     unique = list(dict.fromkeys(v for v in ids.tolist() if v is not UNSET and v is not None))
     made = np.empty(len(unique), object)
     made[:] = unique
+    at: dict[str, int] = {}
     for value in unique:
-        images.seen["", value] = len(images)
-        images.key.append(str(value))
-        images.source_id.append(str(value))
+        text = _id_text(value)
+        images.seen["", value] = at.setdefault(text, len(images))
+        if at[text] < len(images):
+            continue
+        images.key.append(text)
+        images.source_id.append(text)
         images.origins.append([])
         images.ordinal.append([])
         for column in (
@@ -202,14 +207,23 @@ def _results_alone(file: JsonFile, entry: FileInTree, images: Images, intake: In
         ):
             column.append(None)  # type: ignore[attr-defined]
         images.shapes.append(())
-    return _Loaded(file, entry, origin, np.arange(len(unique)), made)
+    places = np.array([at[_id_text(value)] for value in unique], np.int64)
+    return _Loaded(file, entry, origin, places, made, columns=columns)
+
+
+def _id_text(value: int | str | float) -> str:
+    """An id as text, as results are joined by; programs that hold ids as floats write 7.0."""
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if whole else value)
 
 
 def _annotations(
     item: _Loaded, intake: Intake, listed: bool, unstated: frozenset[str]
 ) -> an.Annotations:
     key = "" if listed else "annotations"
-    columns = read_records(item.file, key, ANNOTATION_KEYS, intake, PARSE)
+    columns = item.columns
+    if columns is None:
+        columns = read_records(item.file, key, ANNOTATION_KEYS, intake, PARSE)
     if listed:
         item.categories = _categories_by_id(columns, intake)
     pointer = f"/{key}" if key else ""
@@ -229,12 +243,15 @@ def _annotations(
 
 def _categories_by_id(columns: Columns, intake: Intake) -> CategoryRows:
     out = CategoryRows()
+    known: dict[str, int] = {}
     for value in dict.fromkeys(columns.get("category_id").tolist()):
         if value is UNSET or value is None:
             continue
-        row = intake.add_category(rows.Category(str(value), source_id=str(value)))
+        name = _id_text(value)
+        if name not in known:
+            known[name] = intake.add_category(rows.Category(name, source_id=name))
         out.ids.append(value)
-        out.rows.append(row)
+        out.rows.append(known[name])
     return out
 
 

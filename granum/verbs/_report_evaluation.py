@@ -7,16 +7,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from granum.browse import page
-from granum.browse.charts import bars, curve
+from granum.browse.charts import bars
 from granum.browse.draw import sheet
 from granum.schema import rows
 from granum.schema.tables import DEFAULT_LAYER
 from granum.verbs._report_album import Shot
 from granum.verbs._report_asked import CHART, Asked, plain
+from granum.verbs._report_curves import curve_charts
 from granum.verbs._report_granularity import tree_layers
 from granum.verbs._report_scores import scalar_columns
 
@@ -27,7 +26,6 @@ __all__ = ["evaluation", "result_blocks"]
 
 _CLASSES = 30
 _COUNTS = ("category", "truths", "predictions", "n")
-_MOST_POINTS = 300
 
 
 def evaluation(asked: Asked) -> list[str]:
@@ -61,8 +59,7 @@ def result_blocks(found: Mapping[str, Any]) -> list[str]:
         blocks.append(page.text(f"Counted by {facts['evaluator']}.", soft=True))
     blocks += _tables(found)
     charts = [c for c in [_per_class(found.get("per_class"))] if c]
-    curves = {name: pa.table(dict(c)) for name, c in (found.get("curves") or {}).items()}
-    charts += [_curve(name, table) for name, table in curves.items() if _drawable(table)]
+    charts += curve_charts(found.get("curves") or {})
     if charts:
         blocks.append(page.beside(charts))
     counts = (found.get("findings") or {}).get("counts") or {}
@@ -95,38 +92,6 @@ def _per_class(listed: Sequence[Mapping[str, Any]] | None) -> tuple[str, str] | 
             values = {str(r["category"]): float(v) for r, v in known}
             return f"{name} by class", bars(values, most=_CLASSES, width=CHART)
     return None
-
-
-def _drawable(table: pa.Table) -> bool:
-    return table.num_rows > 1 and len(_numeric(table)) > 1
-
-
-def _numeric(table: pa.Table) -> list[str]:
-    return [f.name for f in table.schema if pa.types.is_floating(f.type)]
-
-
-def _curve(name: str, table: pa.Table) -> tuple[str, str]:
-    """A table of two or more columns of numbers as lines over the first one."""
-    if {"iou", "recall", "precision"} <= set(table.column_names):
-        return f"{name} over recall, mean of classes", _precision(table)
-    x, *others = _numeric(table)[:4]
-    at = np.unique(np.linspace(0, table.num_rows - 1, _MOST_POINTS).astype(np.int64))
-    some = table.take(pa.array(at))
-    xs = some[x].to_pylist()
-    lines = {y: (xs, some[y].cast(pa.float64()).fill_null(np.nan).to_pylist()) for y in others}
-    return f"{name}: {', '.join(others)} over {x}", curve(lines, x=x, width=CHART)
-
-
-def _precision(table: pa.Table) -> str:
-    """Mean precision of the classes at each recall, at three thresholds of IoU."""
-    table = table.filter(pc.greater(table["precision"], -1))
-    lines = {}
-    for iou in (0.5, 0.75, 0.95):
-        mine = table.filter(pc.less(pc.abs(pc.subtract(table["iou"], iou)), 1e-6))
-        if mine.num_rows:
-            mean = mine.group_by("recall").aggregate([("precision", "mean")]).sort_by("recall")
-            lines[f"IoU {iou}"] = mean["recall"].to_pylist(), mean["precision_mean"].to_pylist()
-    return curve(lines, x="recall", width=CHART)
 
 
 # ------------------------------------------------------------- beside the truth

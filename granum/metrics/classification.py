@@ -227,10 +227,10 @@ def _classes(categories: pa.Table, space: str | None) -> Ints:
         UsageError: there is no such space.
     """
     spaces = spaces_of(categories)
-    if space is not None and space not in [s or "" for s in spaces]:
-        shown = ", ".join(sorted({repr(s or "") for s in spaces}))
+    if space is not None and space not in spaces:
+        shown = ", ".join(sorted(map(repr, {*spaces})))
         raise UsageError(f"no category is of the space {space!r}; there are {shown or 'none'}")
-    return np.array([i for i, s in enumerate(spaces) if (s or "") == space], np.int64)
+    return np.array([i for i, s in enumerate(spaces) if s == space], np.int64)
 
 
 def _of_space(labels: Labels, classes: Ints, keys: pa.Array, who: str, found: Findings) -> Labels:

@@ -200,8 +200,10 @@ class Discovery(Protocol):
                 context.categories, np.unique(whole.truth.category).tolist(), self.name
             )
         of_space = np.array([s == space for s in spaces_of(context.categories)], bool)
-        mine = whole.truth.of(of_space[whole.truth.category])
-        theirs = whole.predictions
+        inside = of_space[whole.truth.category]
+        other = whole.truth.unit[~inside]
+        of_units(found, "not-compared", "truth", keys, other, "rows of other label spaces")
+        mine, theirs = whole.truth.of(inside), whole.predictions
         sides = []
         for who, labels in (("truth", mine), ("predictions", theirs)):
             first = firsts(labels.unit)

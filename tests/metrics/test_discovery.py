@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pytest
 
 pytest.importorskip("scipy")
@@ -55,7 +56,6 @@ def drawn(seed: int, n: int = 60) -> tuple[Ints, Ints]:
 def published(true: Ints, found: Ints, old: Any, version: str) -> tuple[float, float, float]:
     """As the released code counts: a square table, one assignment or two."""
     from scipy import optimize
-
 
     def assigned(y: Ints, p: Ints) -> tuple[Ints, dict[int, int]]:
         size = max(int(y.max()), int(p.max())) + 1
@@ -255,8 +255,17 @@ def test_true_labels_of_several_spaces() -> None:
     data = dataset([0, 1, 14], [0, 1, 2], categories=more)
     with pytest.raises(UsageError, match="parameter space"):
         judged(data)
-    assert judged(data, space="object")["acc_all"] == 1
+    found = judged(data, space="object")
+    assert found["acc_all"] == 1 and found.findings.counts["not-compared"] == 1
     assert judged(data, space="scene").facts["samples_scored"] == 1
+
+
+def test_classes_without_a_space() -> None:
+    data = dataset([0, 0, 1], [0, 0, 1])
+    names = pa.table({"name": data.categories["name"]})
+    both = {n: data.layer(n).annotations() for n in ("truth", "predicted")}
+    plain = Dataset.from_arrow(data.samples(["key"]), both, names)
+    assert judged(plain, known=["cat"]).values == judged(data, known=["cat"]).values
 
 
 def test_wrong_parameters() -> None:

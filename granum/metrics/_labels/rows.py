@@ -169,10 +169,10 @@ def of_units(found: Findings, code: str, who: str, keys: pa.Array, units: Ints, 
         found.add(code, who, keys[int(units[0])].as_py(), f"{len(units)} {what}", len(units))
 
 
-def spaces_of(categories: pa.Table) -> list[str | None]:
-    """The label space of each category."""
+def spaces_of(categories: pa.Table) -> list[str]:
+    """The label space of each category; empty where it has none."""
     spaces = column(categories, "space", tables.CATEGORIES)
-    return list(spaces.cast(pa.string()).to_pylist())
+    return list(spaces.cast(pa.string()).fill_null("").to_pylist())
 
 
 def only_space(categories: pa.Table, used: Sequence[int], protocol: str) -> str | None:
@@ -182,7 +182,7 @@ def only_space(categories: pa.Table, used: Sequence[int], protocol: str) -> str 
         UsageError: they are of several; the message names them.
     """
     listed = spaces_of(categories)
-    spaces = sorted({listed[i] or "" for i in used})
+    spaces = sorted({listed[i] for i in used})
     if len(spaces) > 1:
         shown = ", ".join(repr(s) for s in spaces)
         raise UsageError(

@@ -21,7 +21,7 @@ from granum.schema.findings import Findings
 from granum.store.dataset import Dataset
 from granum.store.executor import Executor
 
-__all__ = ["Piece", "counted", "evaluate", "finished", "protocol_of"]
+__all__ = ["Piece", "counted", "evaluate", "finished", "protocol_of", "without_numbers"]
 
 
 class Piece(NamedTuple):
@@ -182,7 +182,7 @@ def finished(protocol: Protocol, pieces: Sequence[Piece], context: Context) -> R
         **layers,
         **result.facts,
     }
-    result = _without_numbers(result) if _nothing(facts, "prediction") else result
+    result = without_numbers(result) if _nothing(facts, "prediction") else result
     # What concerns all samples comes first.
     ordered = sorted(pieces, key=lambda p: not p.layers)
     found = [*(p.findings for p in ordered), result.findings, _judged(result, facts)]
@@ -198,7 +198,7 @@ def _nothing(facts: Mapping[str, Any], side: str) -> bool:
     return bool(facts[f"{side}_rows"]) and not facts[f"{side}s"]
 
 
-def _without_numbers(result: Result) -> Result:
+def without_numbers(result: Result) -> Result:
     """All undefined: numbers of predictions that were left out would say that they are wrong."""
     values = dict.fromkeys(result.values)
     return replace(result, values=values, per_class=None, per_sample=None, curves={}, recount=None)

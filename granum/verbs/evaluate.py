@@ -15,7 +15,7 @@ from granum.loaders.results.base import results as forms
 from granum.loaders.writing import with_sizes
 from granum.metrics.base import Protocol, Result, joined_findings
 from granum.metrics.evaluate import evaluate as run
-from granum.metrics.evaluate import protocol_of
+from granum.metrics.evaluate import protocol_of, without_numbers
 from granum.metrics.joining import join_columns
 from granum.metrics.resampling import check_draws, difference, intervals
 from granum.schema import tables
@@ -173,6 +173,8 @@ class _Asked:
         if own and name == self.truth_layer:
             raise UsageError(f"layer {name!r} cannot be judged by itself: name another (--layer)")
         result = run(self.truth, _sized(found), self.protocol, by=by, executor=pool)  # type: ignore[arg-type]
+        if findings.errors and not result.facts["prediction_rows"]:
+            result = without_numbers(result)  # all that was in the files was left out
         if findings.counts:
             joined = joined_findings([findings, result.findings])
             result = result.with_account(result.facts, joined)

@@ -313,3 +313,18 @@ def test_faults_of_the_truth_are_refused_unless_asked(tmp_path: Path) -> None:
         result = evaluate(truth, found, protocol="voc", on_error=on_error)  # type: ignore[arg-type]
         assert result.facts["truths"] == truths
         assert result.findings.counts["duplicate-annotation-id"] == 1
+
+
+def test_files_of_results_of_which_all_is_left_out_have_no_number(tmp_path: Path) -> None:
+    truth = two_images(tmp_path)
+    folder = tmp_path / "results"
+    folder.mkdir()
+    file = folder / "comp4_det_test_cat.txt"
+    file.write_text("7 nan 1 1 2 2\n9 0.5 1 1 2 2\n")
+    result = evaluate(truth, folder, protocol="voc")
+    assert result["mAP"] is None
+    assert result.facts["prediction_layer"] == "predictions"
+    codes = ("nan-score", "unknown-sample", "nothing-to-compare")
+    assert [result.findings.counts[c] for c in codes] == [1, 1, 1]
+    file.write_text("")  # nothing found is no fault of names
+    assert evaluate(truth, folder, protocol="voc")["mAP"] == 0.0

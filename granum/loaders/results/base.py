@@ -73,7 +73,8 @@ class Results(ABC):
 
 
 def on_truth(truth: Dataset, annotations: pa.Table, *, more: pa.Table | None = None) -> Dataset:
-    """A dataset of the truth's samples, groups and categories that holds ``annotations``.
+    """A dataset of the truth's samples, groups and categories whose layer ``predictions`` holds
+    ``annotations``.
 
     Args:
         truth: gives samples, groups and categories; their rows are what annotations refer to.
@@ -90,7 +91,9 @@ def on_truth(truth: Dataset, annotations: pa.Table, *, more: pa.Table | None = N
     if "annotation_id" not in annotations.column_names:
         ids = pa.array(np.arange(1, annotations.num_rows + 1), pa.int64())
         annotations = with_column(annotations, "annotation_id", ids)
-    return Dataset.from_arrow(stored, annotations, truth.categories, truth.groups)
+    layers = {"predictions": annotations}
+    found = Dataset.from_arrow(stored, layers, truth.categories, truth.groups)
+    return found.layer("predictions")
 
 
 def sample_rows(truth: Dataset, by: str = "key") -> dict[str, int]:

@@ -47,12 +47,16 @@ def join_columns(dataset: Dataset, result: Result, prefix: str | None = None) ->
 
     Raises:
         StoreError: ``dataset`` is a selection, or in memory only.
-        UsageError: the result has nothing per sample, or columns of that name tell of another
-            layer.
+        UsageError: the result has nothing per sample, the store has no sample (a list of videos),
+            or columns of that name tell of another layer.
     """
     names = column_names(result, prefix)
     if result.per_sample is None or not names:
         raise UsageError(f"{result.protocol} gives no numbers per sample")
+    if not len(dataset):
+        raise UsageError(
+            "the dataset has no samples that numbers could be joined to: write them (-o)"
+        )
     facts = result.facts
     layers = {"truth": facts.get("truth_layer"), "predictions": facts.get("prediction_layer")}
     for name in names.values():

@@ -50,7 +50,7 @@ CODES: dict[str, Code] = {
     ),
     "duplicate-annotation": Code(
         "error",
-        "two panoptic annotations of one image",
+        "two annotations of a sample or group that has one",
         "keeps the first only",
         "keeps the first only",
     ),

@@ -89,6 +89,8 @@ def test_only_such_files_are_it(tmp_path: Path):
     ):
         path.write_text(line + "\n")
         assert AvaResults().sniff(path) is is_it
+    path.write_text("")
+    assert AvaResults().sniff(path)
     path.rename(tmp_path / "found.txt")
     assert not AvaResults().sniff(tmp_path / "found.txt")
 

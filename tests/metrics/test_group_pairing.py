@@ -13,6 +13,7 @@ from granum.errors import SizeUnknownError, UsageError
 from granum.metrics._group_pairing import GroupPairing
 from granum.metrics.base import Context, Protocol, Result
 from granum.metrics.evaluate import evaluate
+from granum.metrics.joining import join_columns
 from granum.schema.rows import Annotation, Category, Group, Sample
 from granum.store.dataset import Dataset
 from granum.store.parts import Batch
@@ -231,6 +232,21 @@ def test_in_other_processes(tmp_path: Any) -> None:
     with executor(2) as pool:
         result = evaluate(truth, predictions, Frames(), executor=pool)
     assert result.values == {"a": 2.0, "b": -2.0}
+
+
+def test_numbers_are_not_joined_to_no_sample(tmp_path: Any) -> None:
+    labels = [Annotation("label", 0, group=0)], [Annotation("label", 0, group=0, score=0.7)]
+    truth, found = (
+        Dataset.from_rows(
+            [], [Category("fake", space="authenticity")], [Group("v")], group_annotations=a
+        )
+        for a in labels
+    )
+    store = truth.save(tmp_path / "a.granum")
+    result = evaluate(store, found, "video-detection")
+    assert result["accuracy"] == 1.0
+    with pytest.raises(UsageError, match="no samples"):
+        join_columns(store, result)
 
 
 def test_numbers_of_a_group_are_joined_to_its_samples(tmp_path: Any) -> None:

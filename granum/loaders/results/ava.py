@@ -49,6 +49,8 @@ class AvaResults(Results):
         if path.suffix != ".csv" or not path.is_file():
             return False
         try:
+            if not path.stat().st_size:
+                return True  # nothing was found
             record = first_record(path)
         except (OSError, ValueError):
             return False

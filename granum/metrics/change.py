@@ -157,7 +157,12 @@ class Change(Protocol):
         shapes = {m.shape for m in (true.changed, said.changed) if m is not None}
         shapes |= {p.dates[0].shape for p in (true, said) if p.dates is not None}
         if len(shapes) > 1:
-            found.add("mask-size-mismatch", "predictions", true.key, f"maps of {sorted(shapes)}")
+            found.add(
+                "mask-size-mismatch",
+                "predictions",
+                true.key,
+                f"maps of {sorted(shapes)} (height, width): the pair is left out",
+            )
             return None
         binary = _binary(true, said, classes) if self.task != "semantic" else {}
         cells = _cells(true, said, classes) if self.task != "binary" else None
@@ -285,9 +290,11 @@ def _binary(true: Pair, said: Pair, classes: Classes) -> dict[int, Ints]:
 
 
 def _four(real: Mask, guess: Mask, counted: Mask) -> Ints:
-    tp, fp, fn = real & guess, ~real & guess, real & ~guess
-    three = [int((m & counted).sum()) for m in (tp, fp, fn)]
-    return np.array([*three, int(counted.sum()) - sum(three)], np.int64)
+    real, guess = real & counted, guess & counted
+    tp, true, said = (np.count_nonzero(m) for m in (real & guess, real, guess))
+    return np.array(
+        [tp, said - tp, true - tp, np.count_nonzero(counted) - true - said + tp], np.int64
+    )
 
 
 def _cells(true: Pair, said: Pair, classes: Classes) -> tuple[Ints, Ints] | None:

@@ -160,10 +160,7 @@ class NestedRegions(Protocol):
             _Unit(
                 key,
                 tuple(samples),
-                {
-                    n: (int((a & b).sum()), int(a.sum()), int(b.sum()))
-                    for n, (a, b) in pairs.items()
-                },
+                {n: (_count(a & b), _count(a), _count(b)) for n, (a, b) in pairs.items()},
                 {n: hd95(a, b, step, style=self.hd95) for n, (a, b) in pairs.items()},
                 dict(zip(list(pairs)[1:], _outside(list(predicted.values())), strict=True)),
                 true.rows,
@@ -336,7 +333,11 @@ _COLUMNS = ("category", "z_order", "ignore")
 
 
 def _outside(masks: Sequence[npt.NDArray[np.bool_]]) -> list[int]:
-    return [int((inner & ~outer).sum()) for outer, inner in pairwise(masks)]
+    return [_count(inner & ~outer) for outer, inner in pairwise(masks)]
+
+
+def _count(mask: npt.NDArray[np.bool_]) -> int:
+    return int(np.count_nonzero(mask))
 
 
 def _over(part: int, whole: int) -> float | None:

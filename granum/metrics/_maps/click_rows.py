@@ -144,5 +144,6 @@ def _ious(
             raise OtherSizeError(guess.key, message)
         if counts is not None:
             mask = mask & counts
-        out[click - 1] = int((mask & wanted).sum()) / int((mask | wanted).sum())
+        shared, either = (np.count_nonzero(m) for m in (mask & wanted, mask | wanted))
+        out[click - 1] = shared / either
     return tuple(out)

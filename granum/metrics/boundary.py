@@ -12,7 +12,8 @@ COCO.
 
 Boundary PQ is ``corrected``: the authors write the number above the largest category id (201 for
 COCO) into the insides of segments, so that a segment with that id is taken for the inside of all
-others. Here insides are no segment; where no segment has that id, the numbers are theirs.
+others. Here insides are no segment; where no segment has that id, the numbers are theirs (of
+several crowds of a category the last one spares predictions, as in panopticapi).
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from granum.metrics._maps.boundary_overlaps import BoundaryOverlaps, KnownOverla
 from granum.metrics._maps.panoptic_segments import Matches, Segments, matched
 from granum.metrics.base import Context, Recount, Result, joined_findings, protocols
 from granum.metrics.coco import CocoSegm
-from granum.metrics.panoptic import PanopticQuality
+from granum.metrics.panoptic import Panoptic
 from granum.store.parts import Batch
 
 __all__ = ["BoundaryIou", "BoundaryPQ", "boundary", "boundary_iou"]
@@ -176,7 +177,7 @@ def _pairs(states: Sequence[_State]) -> tuple[Ints, Ints, Floats]:
 
 @protocols("boundary-pq")
 @dataclass(frozen=True)
-class BoundaryPQ(PanopticQuality):
+class BoundaryPQ(Panoptic):
     """PQ, SQ and RQ by the lower one of the IoU of segments and of their boundaries.
 
     Attributes:

@@ -4,20 +4,26 @@ A. Kirillov, K. He, R. Girshick, C. Rother, P. Dollár: "Panoptic Segmentation",
 on void and crowds, and the average over the categories that have a segment on either side, are
 those of cocodataset/panopticapi. The truth's areas are those stated, as there; where none is
 stated, pixels are counted. Truth without any drawing is void throughout.
+
+A prediction that lies mostly on void or on a crowd of its category is not wrong; of several crowds
+of a category in one image official code knows the one listed last only. ``mode="corrected"`` knows
+all.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from granum.errors import UsageError
 from granum.metrics._maps.drawn import drawn_samples
 from granum.metrics._maps.panoptic_segments import Matches, Segments, matched, segments_of
 from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
@@ -26,7 +32,7 @@ from granum.schema.findings import Findings
 from granum.schema.tables import column
 from granum.store.parts import Batch
 
-__all__ = ["PanopticQuality"]
+__all__ = ["Panoptic", "PanopticQuality"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -64,13 +70,9 @@ class _Counts:
         return {"PQ": pq, "SQ": np.where(all_ > 0, sq, np.nan), "RQ": rq}
 
 
-@protocols("panoptic-quality")
-@dataclass(frozen=True)
-class PanopticQuality(Protocol):
-    """PQ, SQ and RQ of all categories, of things and of stuff."""
+class Panoptic(Protocol):
+    """What panoptic quality and boundary PQ have in common."""
 
-    name: ClassVar[str] = "panoptic-quality"
-    reference: ClassVar[str] = "panopticapi"
     needs: ClassVar[tuple[str, ...]] = ("category",)
     kinds: ClassVar[tuple[str, ...] | None] = ("object",)
     truth_kinds: ClassVar[tuple[str, ...] | None] = ("object",)
@@ -110,9 +112,9 @@ class PanopticQuality(Protocol):
             **joined,
         )
 
+    @abstractmethod
     def _matched(self, truth: Segments, predictions: Segments) -> Matches:
         """What becomes of the segments of one sample."""
-        return matched(truth, predictions)
 
     def result(self, states: Sequence[_State], context: Context) -> Result:
         events = _Events.of(states)
@@ -134,6 +136,28 @@ class PanopticQuality(Protocol):
                 values=partial(_again, events, n, isthing),
             ),
         )
+
+
+@protocols("panoptic-quality")
+@dataclass(frozen=True)
+class PanopticQuality(Panoptic):
+    """PQ, SQ and RQ of all categories, of things and of stuff.
+
+    Attributes:
+        mode: ``official``, or ``corrected``: all crowds of a category spare predictions.
+    """
+
+    name: ClassVar[str] = "panoptic-quality"
+    reference: ClassVar[str] = "panopticapi"
+
+    mode: Literal["official", "corrected"] = "official"
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("official", "corrected"):
+            raise UsageError(f"mode is {self.mode!r}; it must be official or corrected")
+
+    def _matched(self, truth: Segments, predictions: Segments) -> Matches:
+        return matched(truth, predictions, all_crowds=self.mode == "corrected")
 
 
 def _size(segments: Segments) -> tuple[int, ...] | None:

@@ -92,6 +92,35 @@ def test_a_crowd_is_not_missed_and_spares_its_own_category_only() -> None:
     assert (sky["tp"], sky["fp"], sky["fn"]) == (0, 0, 1)
 
 
+def test_of_several_crowds_the_last_one_spares_and_corrected_all() -> None:
+    crowds = [(columns(0, 4), 0, True), (columns(4, 6), 0, True), (columns(6, 10), 2, False)]
+    found = dataset([(columns(0, 4), 0, False), (columns(4, 6), 0, False)])
+    for mode, wrong in (("official", 1), ("corrected", 0)):
+        result = evaluate(dataset(crowds), found, "panoptic-quality", parameters={"mode": mode})
+        assert result.per_class is not None
+        assert result.per_class["fp"].to_pylist() == [wrong, 0, 0]
+        assert result.facts["mode"] == mode
+
+
+def test_the_last_crowd_is_the_one_that_is_listed_last(tmp_path: Path) -> None:
+    ids = np.repeat([[9, 4]], 8, axis=0).repeat(4, axis=1)  # 9 is left, and listed first
+    path = panoptic_files(tmp_path / "truth", [ids], 0, crowds=False)
+    content = json.loads(path.read_text())
+    for segment in content["annotations"][0]["segments_info"]:
+        segment |= {"iscrowd": 1, "category_id": 1}
+    found = panoptic_files(tmp_path / "found", [ids], 0, crowds=False)
+    guess = json.loads(found.read_text())
+    for segment in guess["annotations"][0]["segments_info"]:
+        segment["category_id"] = 1 if segment["id"] == 4 else 2
+    found.write_text(json.dumps(guess))
+    for order, wrong in ((1, 1), (-1, 0)):  # the prediction of class 1 lies on 4
+        content["annotations"][0]["segments_info"].sort(key=lambda s: order * s["id"])
+        path.write_text(json.dumps(content))
+        result = evaluate(*(read(p, "coco_panoptic") for p in (path, found)), "panoptic-quality")
+        assert result.per_class is not None
+        assert result.per_class["fp"].to_pylist()[:2] == [wrong, 1]
+
+
 def test_nothing_anywhere_is_undefined() -> None:
     result = evaluate(dataset([]), dataset([]), "panoptic-quality")
     assert set(result.values.values()) == {None}

@@ -28,16 +28,18 @@ class Segments:
         labels: shape (height, width): 0 is void, i + 1 segment i, one more a pixel whose id no
             segment has; None where nothing is drawn.
         category, crowd, area: of each segment; the area as stated, NaN where it is not.
+        place: of each segment among those that the source lists.
     """
 
     labels: Ints | None
     category: Ints
     crowd: Flags
     area: Floats
+    place: Ints
 
     def none(self) -> Segments:
         """Nothing drawn."""
-        return Segments(None, self.category[:0], self.crowd[:0], self.area[:0])
+        return Segments(None, self.category[:0], self.crowd[:0], self.area[:0], self.place[:0])
 
 
 def segments_of(sample: DrawnSample, who: str, found: Findings) -> Segments:
@@ -53,23 +55,26 @@ def segments_of(sample: DrawnSample, who: str, found: Findings) -> Segments:
         ("missing-geometry", [r for r in named if not has_mask(r)], "a mask"),
     ):
         rows_left_out(found, code, who, sample.key, lost, f"without {what}")
-    labels = None
+    labels, place = None, np.empty(0, np.int64)
     if drawn:
         try:
             if _one_map(drawn):
-                drawn.sort(key=lambda r: int(r["map"]["value"]))
+                place = np.argsort([int(r["map"]["value"]) for r in drawn], kind="stable")
+                drawn = [drawn[i] for i in place.tolist()]
                 labels = _of_map(sample, drawn, who, found)
             else:
                 labels, drawn = _painted(sample, drawn, who, found)
+                place = np.arange(len(drawn))
         except FormatError as error:
             add_fault(found, who, sample, error)
-            drawn = []
+            drawn, place = [], place[:0]
     areas = [np.nan if r["area"] is None else r["area"] for r in drawn]
     return Segments(
         labels,
         np.array([r["category"] for r in drawn], np.int64),
         np.array([bool(r["crowd"]) for r in drawn], bool),
         np.array(areas, np.float64),
+        place,
     )
 
 
@@ -132,14 +137,20 @@ class Matches:
     fn: Ints
 
 
-def matched(truth: Segments, predictions: Segments, dilation_ratio: float | None = None) -> Matches:
+def matched(
+    truth: Segments,
+    predictions: Segments,
+    dilation_ratio: float | None = None,
+    *,
+    all_crowds: bool = False,
+) -> Matches:
     """Segments of one category match at an IoU above 0.5, void not counted in the union.
 
     With ``dilation_ratio`` the IoU is the lower one of the segments' and of their boundaries', and
     pixels of void within a prediction's boundary are not counted in the latter's union.
 
-    A truth that is a crowd is never missed; a prediction that lies mostly on void, or on the last
-    crowd of its category, is not wrong.
+    A truth that is a crowd is never missed; a prediction that lies mostly on void and on the crowd
+    of its category that is listed last (``all_crowds``: on any) is not wrong.
     """
     n, m = len(truth.category), len(predictions.category)
     shared = _shared(truth, predictions)
@@ -154,12 +165,11 @@ def matched(truth: Segments, predictions: Segments, dilation_ratio: float | None
         iou = np.minimum(iou, _boundary_iou(truth, predictions, dilation_ratio))
     same = truth.category[:, None] == predictions.category
     pairs = (iou > 0.5) & same & ~truth.crowd[:, None]
-    crowds = dict(
-        zip(truth.category[truth.crowd].tolist(), np.flatnonzero(truth.crowd).tolist(), strict=True)
-    )
-    for k, category in enumerate(predictions.category.tolist()):
-        if category in crowds:
-            void[k] += inner[crowds[category], k]
+    spares = same & truth.crowd[:, None]
+    if not all_crowds and n:
+        last = np.where(spares, truth.place[:, None], -1)
+        spares &= last == last.max(axis=0)
+    void += (inner * spares).sum(axis=0)
     spared = np.divide(void, pixels, out=np.zeros(m), where=pixels > 0) > 0.5
     true_at = np.nonzero(pairs)[0]
     return Matches(

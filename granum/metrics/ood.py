@@ -11,9 +11,9 @@ positive in the last must be said, since the published conventions differ on the
   does the same, ``corrected`` looks at all thresholds.
 - ``positive="id"`` (MixOE; Outlier Exposure's ``fpr_and_fdr_at_recall``): ID samples are positive,
   the threshold is the one whose true positive rate is nearest to 0.95, above or below (of two
-  equally near the higher rate), and TNR at 0.95 is one less the rate. Of thresholds with that same
-  rate (below 1) the official code takes the lowest, which adds the OOD samples in between to the
-  false ones; ``mode="corrected"`` takes the highest.
+  equally near the higher rate; in floating point 0.9 is nearer than 1), and TNR at 0.95 is one less
+  the rate. Of thresholds with that same rate (below 1) the official code takes the lowest, which
+  adds the OOD samples in between to the false ones; ``mode="corrected"`` takes the highest.
 
 OpenOOD's own AUPR joins the points of precision and recall by straight lines; it is here under its
 own name, ``aupr_out_trapezoid`` and ``aupr_in_trapezoid``. A number that one class alone does not

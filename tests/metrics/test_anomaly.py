@@ -247,6 +247,8 @@ def test_the_overlap_of_3cad_by_hand() -> None:
     scores[0, 10] = 75.0  # at the rate 0.2 (thresholds 70 … 74) all of the defect is found
     # Overlap 1 then 0.5 at 1, 0.5 at 1/2 and at 0: no width is gained where it is 1.
     assert pro_3cad(scores, mask) == pytest.approx(0.5)
+    scores[0, 10] = 79.0  # not above the last threshold of that rate
+    assert pro_3cad(scores, mask) == pytest.approx(0.5)
     scores[0, 10] = 95.0  # 1 at all three rates; at 0 it is 1 up to 94, then a half
     assert pro_3cad(scores, mask) == pytest.approx(1.0)
     # AUPRO begins at the rate 0 with nothing found and ends at 0.3.

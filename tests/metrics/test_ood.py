@@ -117,6 +117,17 @@ def test_modes_differ_where_ood_lies_behind_the_nearest_recall() -> None:
     assert fpr_at_tpr(scores, ood, positive="id", mode="corrected") == 0
 
 
+def test_of_two_rates_that_are_equally_near() -> None:
+    """Of 50 ID samples 47 and 48 are, in floating point too; of ten 9 are nearer than all."""
+    inside, far = np.arange(50.0), [46.5, 47.5, 60.0, 61.0]
+    scores, ood = np.array([*inside, *far]), np.arange(54) >= 50
+    assert fpr_at_tpr(scores, ood, positive="id", mode="corrected") == 1 / 4  # 48 are kept
+    assert fpr_at_tpr(scores, ood, positive="id") == nearest(-scores, ~ood) == 2 / 4
+    scores, ood = np.array([*range(9), 20.0, 10.0, 30.0]), np.arange(12) >= 10
+    assert fpr_at_tpr(scores, ood, positive="id", mode="corrected") == 0
+    assert fpr_at_tpr(scores, ood, positive="id") == nearest(-scores, ~ood) == 1 / 2
+
+
 def test_positive_has_no_default() -> None:
     with pytest.raises(UsageError, match=r"positive is not given.*OpenOOD.*MixOE"):
         OutOfDistribution()

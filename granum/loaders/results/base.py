@@ -27,6 +27,7 @@ results: Registry[type[Results]] = Registry(
     "form of results",
     {
         "ava": "granum.loaders.results.ava",
+        "clusters_csv": "granum.loaders.results.clusters_csv",
         "dota": "granum.loaders.results.dota",
         "mot": "granum.loaders.results.mot",
         "multisports": "granum.loaders.results.multisports",

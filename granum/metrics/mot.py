@@ -1,12 +1,13 @@
-"""Multi-object tracking: HOTA, CLEAR MOT and Identity (IDF1) of boxes.
+"""Multi-object tracking: HOTA, CLEAR MOT, Identity (IDF1) and VACE of boxes.
 
 J. Luiten et al.: "HOTA: A Higher Order Metric for Evaluating Multi-Object Tracking", IJCV 2020;
 K. Bernardin, R. Stiefelhagen: "Evaluating Multiple Object Tracking Performance: The CLEAR MOT
 Metrics", EURASIP JIVP 2008; E. Ristani et al.: "Performance Measures and a Data Set for
-Multi-Target, Multi-Camera Tracking", ECCV workshops 2016. Numbers, names, preprocessing and ties
-are those of TrackEval (JonathonLuiten/TrackEval, trackeval 1.3.0 on PyPI): a group is a sequence,
-``order`` the frame of a sample, ``track`` the identity of a box; similarity is intersection over
-union, HOTA is averaged over the thresholds 0.05 … 0.95.
+Multi-Target, Multi-Camera Tracking", ECCV workshops 2016; V. Manohar et al.: "Performance
+Evaluation of Object Detection and Tracking in Video", ACCV 2006. Numbers, names, preprocessing and
+ties are those of TrackEval (JonathonLuiten/TrackEval, trackeval 1.3.0 on PyPI): a group is a
+sequence, ``order`` the frame of a sample, ``track`` the identity of a box; similarity is
+intersection over union, HOTA is averaged over the thresholds 0.05 … 0.95.
 
 ``mode="official"`` has TrackEval's rules also where they surprise; ``corrected`` differs thus:
 
@@ -19,7 +20,8 @@ union, HOTA is averaged over the thresholds 0.05 … 0.95.
 - averages over classes take numbers of classes that nothing defines as 0; corrected: as undefined.
 
 A number whose denominator is 0 is None in both modes, where TrackEval says 0 or 1: those of a
-truth without boxes, precision without predictions, MOTP and LocA without matches.
+truth without boxes, precision without predictions, MOTP and LocA without matches (TrackEval's ATA
+and SFDA are NaN).
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ from granum.metrics._mot.pairs import EPS, Tracked, assigned, tracked, tracked_f
 from granum.metrics._mot.reported import averaged, curve, reported, table_of, together
 from granum.metrics._mot.rows import Classes, Frames, Side, frames_of, keys_of, side_of, within
 from granum.metrics._mot.scores import clear, hota, identity
+from granum.metrics._mot.vace import vace
 from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
 from granum.schema.findings import Findings
 from granum.store.parts import Batch
@@ -61,6 +64,7 @@ __all__ = [
     "on_distractors",
     "tracked",
     "tracked_from_similarities",
+    "vace",
 ]
 
 Flags = npt.NDArray[np.bool_]
@@ -86,7 +90,7 @@ class _State:
 @protocols("mot")
 @dataclass(frozen=True)
 class Mot(Protocol):
-    """HOTA, CLEAR and Identity of tracks of boxes.
+    """HOTA, CLEAR, Identity and VACE of tracks of boxes.
 
     Several classes are averaged over their boxes, as TrackEval's ``cls_comb_det_av``; names that
     end in ``_cls_av`` are averages over classes that have a box (``cls_comb_cls_av``).
@@ -100,7 +104,7 @@ class Mot(Protocol):
             MOTChallenge only (those, occluders), ``mot20`` where all its sequences are called so,
             else ``none``.
         agnostic: categories do not matter, and nothing is preprocessed (TrackEval's MOT15).
-        threshold: similarity from which CLEAR and Identity match boxes.
+        threshold: similarity from which CLEAR, Identity and ATA match boxes.
         mode: see the module.
     """
 
@@ -147,6 +151,7 @@ class Mot(Protocol):
                 number: hota(p)
                 | clear(p, self.threshold, corrected=self.mode == "corrected")
                 | identity(p, self.threshold)
+                | vace(p, self.threshold)
                 for number, p in pairs.items()
             }
             boxes = [sum(len(getattr(p, n)) for p in pairs.values()) for n in ("truth_id", "id")]
@@ -302,7 +307,7 @@ def on_distractors(pairs: Tracked, distractor: Flags) -> Flags:
 def combine_sequences(
     numbers: Sequence[Mapping[str, npt.NDArray[Any]]], weights: Weights | None = None
 ) -> Numbers:
-    """Numbers of several sequences together, of one or more of the three metrics.
+    """Numbers of several sequences together, of one or more of the metrics.
 
     Args:
         numbers: of each sequence, one or more.

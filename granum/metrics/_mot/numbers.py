@@ -1,8 +1,8 @@
-"""Numbers of HOTA, CLEAR and Identity from their counts: of a sequence, of several, of classes.
+"""Numbers of tracking from their counts: of a sequence, of several, of classes.
 
 As TrackEval has them (``combine_sequences``, ``combine_classes_det_averaged``,
 ``combine_classes_class_averaged``), with its names. ``Numbers`` may hold those of one metric or of
-all three.
+several: HOTA, CLEAR, Identity, VACE.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ __all__ = [
     "HOTA_SCORES",
     "ID_COUNTS",
     "ID_SCORES",
+    "VACE_COUNTS",
+    "VACE_SCORES",
     "Numbers",
     "Weights",
     "class_averaged",
@@ -31,6 +33,7 @@ __all__ = [
     "identity_scores",
     "nothing",
     "stacked",
+    "vace_scores",
 ]
 
 Numbers = dict[str, npt.NDArray[Any]]
@@ -49,8 +52,10 @@ CLEAR_SCORES = (
 CLEAR_COUNTS = ("CLR_TP", "CLR_FN", "CLR_FP", "IDSW", "MT", "PT", "ML", "Frag", "CLR_Frames")
 ID_SCORES = ("IDF1", "IDR", "IDP")
 ID_COUNTS = ("IDTP", "IDFN", "IDFP")
+VACE_SCORES = ("SFDA", "ATA")
+VACE_COUNTS = ("VACE_IDs", "VACE_GT_IDs", "num_non_empty_timesteps")
 
-_SUMMED = (*HOTA_COUNTS, *CLEAR_COUNTS, "MOTP_sum", *ID_COUNTS)
+_SUMMED = (*HOTA_COUNTS, *CLEAR_COUNTS, "MOTP_sum", *ID_COUNTS, *VACE_COUNTS, "STDA", "FDA")
 _BY_MATCHES = ("AssRe", "AssPr", "AssA")
 
 
@@ -96,6 +101,15 @@ def identity_scores(n: Numbers) -> Numbers:
     return out
 
 
+def vace_scores(n: Numbers) -> Numbers:
+    """Completes the sums and counts of VACE, shape (…); NaN where a count is 0."""
+    out = dict(n)
+    with np.errstate(invalid="ignore"):
+        out["ATA"] = n["STDA"] / (0.5 * (n["VACE_IDs"] + n["VACE_GT_IDs"]))
+        out["SFDA"] = n["FDA"] / n["num_non_empty_timesteps"]
+    return out
+
+
 def stacked(numbers: Sequence[Mapping[str, npt.NDArray[Any]]]) -> Numbers:
     """Numbers of several sequences as arrays with an axis for them in front."""
     return {name: np.stack([n[name] for n in numbers]) for name in (numbers[0] if numbers else ())}
@@ -126,11 +140,12 @@ def combined(
 
 
 def nothing() -> Numbers:
-    """Numbers of all three metrics of no sequence at all."""
+    """Numbers of all metrics of no sequence at all."""
     n, none = len(ALPHAS), np.zeros((), np.int64)
     out: Numbers = {name: np.zeros(n, np.int64) for name in HOTA_COUNTS}
     out |= {name: np.zeros(n) for name in _BY_MATCHES} | {"LocA": np.ones(n)}
-    out |= dict.fromkeys((*CLEAR_COUNTS, *ID_COUNTS), none) | {"MOTP_sum": np.zeros(())}
+    out |= dict.fromkeys((*CLEAR_COUNTS, *ID_COUNTS, *VACE_COUNTS), none)
+    out |= {name: np.zeros(()) for name in ("MOTP_sum", "STDA", "FDA")}
     return _scores(out)
 
 
@@ -139,6 +154,7 @@ def _scores(n: Numbers) -> Numbers:
         ("HOTA_TP", hota_scores),
         ("CLR_TP", clear_scores),
         ("IDTP", identity_scores),
+        ("STDA", vace_scores),
     ):
         n = complete(n) if count in n else n
     return n
@@ -165,6 +181,7 @@ def class_averaged(numbers: Numbers, *, ignore_empty: bool = True) -> Numbers:
         (HOTA_COUNTS, (*HOTA_SCORES, *HOTA_LOWEST)),
         (CLEAR_COUNTS, (*CLEAR_SCORES, "MOTP_sum")),
         (ID_COUNTS, ID_SCORES),
+        (VACE_COUNTS, VACE_SCORES),
     ):
         if counts[0] not in numbers:
             continue

@@ -16,6 +16,7 @@ from granum.metrics._mot.numbers import (
     HOTA_SCORES,
     ID_COUNTS,
     ID_SCORES,
+    VACE_SCORES,
     Numbers,
     class_averaged,
     combined,
@@ -25,7 +26,7 @@ from granum.metrics._mot.numbers import (
 
 __all__ = ["COUNTS", "SCORES", "averaged", "curve", "reported", "table_of", "together"]
 
-SCORES = (*HOTA_SCORES, *HOTA_LOWEST, *CLEAR_SCORES, *ID_SCORES)
+SCORES = (*HOTA_SCORES, *HOTA_LOWEST, *CLEAR_SCORES, *ID_SCORES, *VACE_SCORES)
 COUNTS = (*CLEAR_COUNTS, *ID_COUNTS)
 
 _NEEDS = {
@@ -36,6 +37,8 @@ _NEEDS = {
     "overlaps": ("AssA", "AssRe", "AssPr", "LocA", "LocA(0)", "HOTALocA(0)"),
     "matches": ("MOTP",),
     "frames": ("FP_per_frame",),
+    "ids": ("ATA",),
+    "filled": ("SFDA",),
 }
 _NEED = {name: need for need, names in _NEEDS.items() for name in names}
 
@@ -44,7 +47,7 @@ def reported(n: Numbers, corrected: bool) -> dict[str, float | None]:
     """The numbers of some sequences by name; None where the denominator is 0.
 
     Args:
-        n: complete, of all three metrics.
+        n: complete, of all metrics.
         corrected: LocA is averaged over the thresholds that a match reaches.
     """
     tp, fn, fp = (int(n[name]) for name in ("CLR_TP", "CLR_FN", "CLR_FP"))
@@ -56,6 +59,8 @@ def reported(n: Numbers, corrected: bool) -> dict[str, float | None]:
         "overlaps": int(n["HOTA_TP"][0]),
         "matches": tp,
         "frames": int(n["CLR_Frames"]),
+        "ids": int(n["VACE_IDs"] + n["VACE_GT_IDs"]),
+        "filled": int(n["num_non_empty_timesteps"]),
     }
     out: dict[str, float | None] = {
         name: float(np.mean(n[name])) if there[_NEED[name]] else None for name in SCORES

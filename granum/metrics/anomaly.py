@@ -37,9 +37,9 @@ from granum.metrics._anomaly.rows import (
     truth_of,
 )
 from granum.metrics._anomaly.score_counts import Ranking, ScoreCounts, rounded
-from granum.metrics._labels.class_counts import mean_of
 from granum.metrics._labels.ranked_units import RankedUnits
 from granum.metrics._maps.drawn import DrawnSample, add_fault, drawn_samples
+from granum.metrics._weighted_means import weighted_mean
 from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
 from granum.schema.defects import GOOD, defective
 from granum.schema.findings import Findings
@@ -222,7 +222,7 @@ class Anomaly(Protocol):
 
         def recounted(weights: Ints) -> dict[str, float | None]:
             some = None if again is None else again.ranking(weights)
-            return self._values(units.levels(weights).ranking(), some, _mean(pros, weights))
+            return self._values(units.levels(weights).ranking(), some, weighted_mean(pros, weights))
 
         for what, one in (("image", images), ("pixel", ranking)):
             if not one.defined:
@@ -230,7 +230,7 @@ class Anomaly(Protocol):
                 findings.add("undefined-number", what, None, f"no {lacks} among the {what}s scored")
         return Result(
             protocol=self.name,
-            values=self._values(images, ranking, _mean(pros, np.ones(len(samples), np.int64))),
+            values=self._values(images, ranking, weighted_mean(pros)),
             per_sample=_sample_table(samples, self.pro != "pooled"),
             curves=_curves(ranking),
             facts={
@@ -284,12 +284,6 @@ def _pixels(
     known = {key: counts for s in states for key, counts in (s.each or {}).items()}
     nothing = ScoreCounts.merged([])
     return pixels, PixelCounts([known.get(s.key, nothing) for s in samples])
-
-
-def _mean(values: Floats, weights: Ints) -> float | None:
-    """Weighted mean of what is no NaN."""
-    known = ~np.isnan(values)
-    return mean_of(values[known], weights[known])
 
 
 def _sample_table(samples: Sequence[_Scored], pro: bool) -> pa.Table:

@@ -184,6 +184,7 @@ class Protocol(ABC):
             ``group`` refers to ``Context.groups`` on both sides.
         scale_free: fractions of an image do as well as pixels; where both sides have them they
             stay as they are.
+        sizeless: it looks at nothing that is drawn, so that sizes of images need not be known.
     """
 
     name: ClassVar[str]
@@ -194,6 +195,7 @@ class Protocol(ABC):
     truth_kinds: ClassVar[tuple[str, ...] | None] = None
     whole_groups: ClassVar[bool] = False
     scale_free: ClassVar[bool] = False
+    sizeless: ClassVar[bool] = False
 
     def parameters(self) -> dict[str, Any]:
         return asdict(self)  # type: ignore[call-overload,no-any-return]

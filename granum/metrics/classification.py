@@ -81,6 +81,7 @@ class Classification(Protocol):
     kinds: ClassVar[tuple[str, ...] | None] = ("label",)
     truth_kinds: ClassVar[tuple[str, ...] | None] = ("label",)
     scale_free: ClassVar[bool] = True
+    sizeless: ClassVar[bool] = True
 
     task: Task = "auto"
     space: str | None = None

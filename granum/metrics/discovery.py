@@ -112,6 +112,7 @@ class Discovery(Protocol):
     kinds: ClassVar[tuple[str, ...] | None] = ("label",)
     truth_kinds: ClassVar[tuple[str, ...] | None] = ("label",)
     scale_free: ClassVar[bool] = True
+    sizeless: ClassVar[bool] = True
 
     known: tuple[str, ...] = ()
     labelled: str | None = None

@@ -57,6 +57,7 @@ class ImageQuality(Protocol):
     kinds: ClassVar[tuple[str, ...] | None] = ("label",)
     truth_kinds: ClassVar[tuple[str, ...] | None] = ("label",)
     scale_free: ClassVar[bool] = True
+    sizeless: ClassVar[bool] = True
 
     category: str | None = None
     fit: bool = False

@@ -108,6 +108,7 @@ class OutOfDistribution(Protocol):
     kinds: ClassVar[tuple[str, ...] | None] = ("label",)
     truth_kinds: ClassVar[tuple[str, ...] | None] = ("label",)
     scale_free: ClassVar[bool] = True
+    sizeless: ClassVar[bool] = True
 
     positive: Positive | None = None
     ood: tuple[str, ...] = ("ood",)

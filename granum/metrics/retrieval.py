@@ -112,6 +112,7 @@ class Retrieval(Protocol):
     kinds: ClassVar[tuple[str, ...] | None] = KINDS
     truth_kinds: ClassVar[tuple[str, ...] | None] = KINDS
     scale_free: ClassVar[bool] = True
+    sizeless: ClassVar[bool] = True
 
     k: tuple[int, ...] = (1, 5, 10)
     easy: tuple[str, ...] = ("easy",)

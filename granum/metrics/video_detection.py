@@ -98,6 +98,7 @@ class VideoDetection(Protocol):
     truth_kinds: ClassVar[tuple[str, ...] | None] = ("label",)
     whole_groups: ClassVar[bool] = True
     scale_free: ClassVar[bool] = True
+    sizeless: ClassVar[bool] = True
 
     space: str = "authenticity"
     fake: str = "fake"

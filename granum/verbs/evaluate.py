@@ -21,6 +21,7 @@ from granum.metrics.resampling import check_draws, difference, intervals
 from granum.schema import tables
 from granum.schema.findings import Findings, OnError
 from granum.schema.tables import column
+from granum.schema.units import is_relative
 from granum.store.dataset import Dataset
 from granum.store.disk import is_store
 from granum.store.executor import executor
@@ -102,7 +103,7 @@ def evaluate(
         _check_form(results, predictions is None and against is None)
     faults = Findings(on_error=on_error)
     given = _opened(source, images, faults)
-    truth = _sized(given.layer(truth_layer))
+    truth = _sized(given.layer(truth_layer), chosen)
     for name in by:
         labels_of(truth, name)  # one that is not there is told before anything is counted
     asked = _Asked(given, truth, truth_layer, chosen, results, images, on_error)
@@ -172,7 +173,7 @@ class _Asked:
         found = other.layer(name)
         if own and name == self.truth_layer:
             raise UsageError(f"layer {name!r} cannot be judged by itself: name another (--layer)")
-        result = run(self.truth, _sized(found), self.protocol, by=by, executor=pool)  # type: ignore[arg-type]
+        result = run(self.truth, _sized(found, self.protocol), self.protocol, by=by, executor=pool)  # type: ignore[arg-type]
         if findings.errors and not result.facts["prediction_rows"]:
             result = without_numbers(result)  # all that was in the files was left out
         if findings.counts:
@@ -262,8 +263,11 @@ def _only_layer(dataset: Dataset, without: str | None) -> str:
     raise UsageError(f"{what}: name one with layer= (--layer). Layers: {listed}.")
 
 
-def _sized(dataset: Dataset) -> Dataset:
-    """With sizes from the images' headers, where some are unknown and all can be read."""
+def _sized(dataset: Dataset, protocol: Protocol) -> Dataset:
+    """With sizes from the images' headers, where some are unknown, all can be read, and the
+    protocol looks at them."""
+    if protocol.sizeless and not any(is_relative(p.samples()).any() for p in dataset.parts):
+        return dataset
     if not any(
         column(p.samples(), name).null_count for p in dataset.parts for name in ("width", "height")
     ):

@@ -315,3 +315,22 @@ def test_draws_are_reproducible() -> None:
     assert one is not None
     assert one.equals(two)
     assert np.isfinite(one["low"].to_pylist()[0])
+
+
+def test_sizes_are_read_only_for_what_looks_at_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def sized(dataset: Dataset) -> Dataset:
+        asked.append(dataset.meta.layer)
+        return dataset
+
+    monkeypatch.setattr("granum.verbs.evaluate.with_sizes", sized)
+    data = labelled([1])
+    granum.evaluate(data, protocol="classification", layer="net")
+    assert not asked
+    granum.evaluate(data, protocol="semantic", layer="net")
+    assert asked == ["truth", "net"]
+    rows = [Sample(f"{i:02}", unit="relative") for i in range(len(data))]
+    truth = Dataset.from_rows(rows, [Category(n) for n in NAMES])
+    granum.evaluate(truth, data, protocol="classification", layer="net")
+    assert asked == ["truth", "net", "truth"]

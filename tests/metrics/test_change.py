@@ -278,6 +278,20 @@ def test_fusu_takes_maps_as_they_are() -> None:
     assert result["sek"] == pytest.approx(literal(inside, guess, 4)["sek"])
 
 
+def test_classes_of_fusu_are_those_of_the_truth() -> None:
+    truth = np.array([[[1, 1, 2, 2]], [[1, 2, 2, 3]]])
+    guess = np.array([[[1, 77, 2, 2]], [[1, 2, 2, 2]]])  # 77 is no class, and wrong
+    result = scored([dates(*truth)], [dates(*guess)], score="fusu")
+    assert result["class_miou"] == pytest.approx((2 / 3 + 4 / 5 + 0) / 3)
+
+
+def test_a_prediction_cannot_choose_what_is_not_counted() -> None:
+    truth = np.array([[[1, 2, 2, 0]], [[1, 3, 3, 0]]])
+    guess = np.array([[[1, 1, 2, 0]], [[1, 3, 1, 0]]])
+    result = scored([dates(*truth)], [dates(*guess)], ignore=["water"])
+    assert result["oa"] == 4 / 6  # both pixels of water are not counted, those said to be are wrong
+
+
 def test_values_that_are_no_category() -> None:
     odd = SAID_AFTER.copy()
     odd[0, 1] = 77

@@ -122,11 +122,11 @@ def test_objects_are_told_by_id_or_source_id() -> None:
     ]
     guess = [
         after(square(10), 1, 7, annotation_id=20),
-        after(square(6), 1, "x1", annotation_id=21),
+        after(~square(8), 1, "x1", annotation_id=21),
         after(~square(6), 2, 9, annotation_id=22),
     ]
     result = scored([truth], [guess])
-    assert result["noc_90"] == 1.5 and result["iou_1"] == 0.5
+    assert result["noc_90"] == 1.5 and result["iou_1"] == (1 + 80 / 108) / 2
     kinds = {r["category"]: r for r in result.per_class.to_pylist()}  # type: ignore[union-attr]
     assert kinds["b"]["noc_90"] == 2 and kinds["a"]["objects"] == 1
 

@@ -57,6 +57,13 @@ def test_an_interval_is_near_the_normal_one() -> None:
     assert narrow["high"] - narrow["low"] < 0.5 * (row["high"] - row["low"])
 
 
+def test_the_error_of_two_draws() -> None:
+    row = intervals(mean_of(RUN), draws=2, level=0.5).to_pylist()[0]
+    width = row["high"] - row["low"]  # half of what the two draws are apart
+    assert width > 0
+    assert row["standard_error"] == pytest.approx(2 * width / np.sqrt(2))
+
+
 def test_equal_seeds_draw_equally() -> None:
     one, same, other = (intervals(mean_of(RUN), draws=50, seed=s) for s in (1, 1, 2))
     assert one.equals(same)

@@ -107,6 +107,7 @@ class Stream(Protocol):
     kinds: ClassVar[tuple[str, ...] | None] = ("label",)
     truth_kinds: ClassVar[tuple[str, ...] | None] = ("label",)
     scale_free: ClassVar[bool] = True
+    sizeless: ClassVar[bool] = True
 
     split: str | None = None
     multi_label: tuple[str, ...] | None = None

@@ -77,11 +77,9 @@ class Pairing:
         self.aligned = _aligned(truth, predictions)
         self.rows = np.empty(0, np.int64) if self.aligned else _sample_rows(truth, predictions, by)
         if len(self.rows) and len(predictions) and self.rows.max() < 0:
-            raise UsageError(
-                f"truth and predictions have no sample in common by {by}: "
-                f"{truth.samples([by])[by][0].as_py()!r} is a sample of the truth, "
-                f"{predictions.samples([by])[by][0].as_py()!r} one of the predictions"
-            )
+            sides = ((truth, "the truth"), (predictions, "the predictions"))
+            told = ", ".join(_told(dataset, by, who) for dataset, who in sides)
+            raise UsageError(f"truth and predictions have no sample in common by {by}: {told}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         sides = (_Side(self.truth), _Side(self.predictions))
@@ -192,6 +190,14 @@ class Pairing:
         left_out(findings, "missing-score", batch, absent, "predictions", "without a score")
         left_out(findings, "nan-score", batch, nan, "predictions", "with a score of NaN")
         return kept(batch, ~absent & ~nan)
+
+
+def _told(dataset: Dataset, by: Match, who: str) -> str:
+    """What samples of one side are called."""
+    known = pc.drop_null(dataset.samples([by])[by])
+    if not len(known):
+        return f"no sample of {who} has one (their keys are like {dataset[0].key!r})"
+    return f"{known[0].as_py()!r} is a sample of {who}"
 
 
 def _add(findings: Findings, code: str, message: str, n: int) -> None:

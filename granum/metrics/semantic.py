@@ -119,7 +119,9 @@ class Semantic(Protocol):
         scores = class_scores(matrix)
         findings = joined_findings((s.findings for s in states), by_place=True)
         if not matrix.any():
-            findings.add("undefined-number", "truth", None, "no pixel of the truth has a class")
+            why = "" if classes else ": its dataset has no categories"
+            message = f"no pixel of the truth has a class{why}"
+            findings.add("undefined-number", "truth", None, message)
         return Result(
             protocol=self.name,
             values=scores.summary(),

@@ -328,3 +328,12 @@ def test_files_of_results_of_which_all_is_left_out_have_no_number(tmp_path: Path
     assert [result.findings.counts[c] for c in codes] == [1, 1, 1]
     file.write_text("")  # nothing found is no fault of names
     assert evaluate(truth, folder, protocol="voc")["mAP"] == 0.0
+
+
+def test_images_of_other_names_are_told(tmp_path: Path) -> None:
+    found = listed(tmp_path, [of_image(9)])
+    with pytest.raises(UsageError, match="'7' is a sample of the truth, '9' is a sample of the pr"):
+        evaluate(two_images(tmp_path), found, protocol="voc")
+    nameless = Dataset.from_rows([Sample("a.jpg", width=5, height=5)], [Category("cat")])
+    with pytest.raises(UsageError, match="no sample of the truth has one .*'a.jpg'"):
+        evaluate(nameless, found, protocol="voc")

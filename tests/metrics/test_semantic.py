@@ -271,6 +271,14 @@ def test_what_cannot_be_compared_is_a_finding_and_no_number() -> None:
     }
 
 
+def test_maps_without_categories_are_told() -> None:
+    data = dataset([[whole(TRUTH)]], [[whole(GUESS)]], [])
+    result = evaluate(data, data.layer("predicted"), "semantic")
+    assert result["miou"] is None
+    told = [f.message for f in result.findings.items if f.code == "undefined-number"]
+    assert told == ["no pixel of the truth has a class: its dataset has no categories"]
+
+
 def test_parts_in_any_order_give_the_same_bits() -> None:
     rng = np.random.default_rng(0)
     ids = np.array([7, 3, 300, 9])

@@ -94,7 +94,7 @@ def test_negatives_beyond_the_first_ranks_are_left_out(
 
 
 def test_numbers_of_no_image_are_told(tmp_path: Path, truth: Dataset) -> None:
-    path = saved(tmp_path / "r.npy", [[99, 1], [0, -1]])
+    path = saved(tmp_path / "r.npy", [[8, 1], [0, -1]])  # there are 6 images and 2 distractors
     found, findings = read("revisitop", path, truth)
     assert findings.counts["unknown-sample"] == 2
     assert [(f.path, f.place) for f in findings.items] == [("r.npy", "[0, 0]"), ("r.npy", "[1, 1]")]

@@ -335,5 +335,5 @@ def test_images_of_other_names_are_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'7' is a sample of the truth, '9' is a sample of the pr"):
         evaluate(two_images(tmp_path), found, protocol="voc")
     nameless = Dataset.from_rows([Sample("a.jpg", width=5, height=5)], [Category("cat")])
-    with pytest.raises(UsageError, match="no sample of the truth has one .*'a.jpg'"):
+    with pytest.raises(UsageError, match=r"no sample of the truth has one .*'a.jpg'"):
         evaluate(nameless, found, protocol="voc")

@@ -145,8 +145,10 @@ class Discovery(Protocol):
         return _State(LabelState(keys, mine, theirs, found), labelled)
 
     def result(self, states: Sequence[_State], context: Context) -> Result:
-        whole = joined([s.labels for s in states])
-        units = self._units(whole, _labelled(states), context)
+        whole, labelled = joined([s.labels for s in states]), _labelled(states)
+        if self.labelled is not None and not labelled.any():
+            raise UsageError(f"no sample of the truth is of the split {self.labelled!r} (labelled)")
+        units = self._units(whole, labelled, context)
         split = bool(self.known) or self.labelled is not None
         told = ("acc_all", "acc_old", "acc_new") if split else ("acc_all",)
 
@@ -182,7 +184,7 @@ class Discovery(Protocol):
                 "truths": units.truths,
                 "predictions": len(units.cluster),
                 "samples_scored": len(units.keys),
-                "samples_labelled": int(_labelled(states).sum()),
+                "samples_labelled": int(labelled.sum()),
                 "clusters": len(np.unique(units.cluster)),
                 "classes": len(np.unique(units.true)),
                 "old_classes": int(units.old.sum()),

@@ -274,6 +274,8 @@ def test_wrong_parameters() -> None:
             Discovery(**wrong)  # type: ignore[arg-type]
     with pytest.raises(UnknownNameError):
         judged(dataset([0], [0]), known=["cow"])
+    with pytest.raises(UsageError, match="the split 'trane'"):
+        judged(dataset([0], [0], ["train"]), labelled="trane")
 
 
 # ------------------------------------------------------------------ parts, weights

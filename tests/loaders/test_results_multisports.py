@@ -64,6 +64,7 @@ def test_tubes_are_on_the_videos_of_the_truth(tmp_path: Path):
     [
         ({"a": "train", "b": "val", "c": "val"}, "c"),
         ({"a": "train", "b": "test", "c": "test"}, "c"),
+        ({"a": "test", "b": "val", "c": "val"}, "c"),
         ({"a": None, "b": None, "c": None}, "b"),
     ],
 )

@@ -514,8 +514,13 @@ def test_motchallenge_compares_pedestrians_only() -> None:
     ("other", "rule"), [("occluder_full", "mot17"), ("reflection", "mot17"), ("car", "none")]
 )
 def test_motchallenge_is_known_by_its_classes(other: str, rule: str) -> None:
-    truth = dataset({"a": (1, [(1, 1, *BOX)])}, [Category("pedestrian"), Category(other)])
-    assert evaluate(truth, truth, "mot").facts["preprocess"] == rule
+    def known(*sequences: str) -> str:
+        rows = {key: (1, [(1, 1, *BOX)]) for key in sequences}
+        truth = dataset(rows, [Category("pedestrian"), Category(other)])  # type: ignore[arg-type]
+        return str(evaluate(truth, truth, "mot").facts["preprocess"])
+
+    assert known("a") == known("train/MOT20-01", "train/MOT17-02") == rule
+    assert known("train/MOT20-01", "train/MOT20-02") == rule.replace("17", "20")
 
 
 def test_parameters_are_checked() -> None:

@@ -189,7 +189,7 @@ def tube_overlaps(
     extra = int(inclusive)
     low = np.maximum(found.first[left], true.first[right])
     high = np.minimum(found.last[left], true.last[right])
-    shared = np.where(high >= low, high - low + extra, 0)
+    shared = np.maximum(high - low + extra, 0)
     joint = np.maximum(found.last[left], true.last[right]) + extra
     joint = joint - np.minimum(found.first[left], true.first[right])
     with np.errstate(invalid="ignore"):

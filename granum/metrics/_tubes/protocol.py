@@ -203,7 +203,7 @@ class TubeProtocol(Protocol):
     # ------------------------------------------------------------------ numbers
 
     def result(self, states: Sequence[Any], context: Context) -> Result:
-        counted: list[Counted] = sorted(states, key=lambda s: min(s.keys, default=""))
+        counted: Sequence[Counted] = states
         keys = [key for state in counted for key in state.keys]
         order = sorted(range(len(keys)), key=keys.__getitem__)
         place = np.empty(len(keys), np.int64)

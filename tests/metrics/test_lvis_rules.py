@@ -134,6 +134,8 @@ def test_there_are_no_crowds_but_ignored_truth() -> None:
     assert crowd.per_sample is not None
     assert crowd.per_sample["tp"].to_pylist() == [2, 0]
     assert crowd.per_sample["fp"].to_pylist() == [1, 0]
+    inside = of([boxed(0, crowd=True)], [Annotation(category=0, bbox=(0, 0, 4, 10), score=0.9)])
+    assert inside["AP"] == 0.0  # IoU 0.4, though all of it lies in the crowd
     ignored = of([boxed(0), boxed(50, ignore=True)], [boxed(50, 0.9), boxed(0, 0.8)])
     assert ignored["AP"] == ONE
     assert ignored.per_class is not None

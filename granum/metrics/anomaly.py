@@ -11,8 +11,10 @@ define (no defect, or nothing normal) is None.
 
 3CAD has another per-region overlap, with false-positive rates of each image on its own; it is not
 comparable and has a name of its own, ``pro_3cad`` (``pro="3cad"`` or ``"both"``; see the function).
-3CAD's numbers are those of maps and masks at 256 x 256 (``resize=256``), of one part at a time,
-rounded to three places before parts are averaged; nothing here is rounded.
+3CAD's numbers are those of maps and masks at 256 x 256 (``resize=256``), of maps that were smoothed
+(Gaussian, sigma 4: the predictor's part), of one category of parts at a time, rounded to three
+places before these are averaged; nothing here is smoothed or rounded. VisA's AUPR joins points by
+straight lines (``ood.aupr_trapezoid``): it is no average precision.
 """
 
 from __future__ import annotations

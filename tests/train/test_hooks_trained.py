@@ -147,3 +147,20 @@ def test_labels_that_the_protocol_cannot_judge(why: str, tmp_path: Path) -> None
         data, hook, out=tmp_path / "run", steps=2, batch_size=4, size=8, write_back=False, **options
     )
     assert run.metrics == {} and run.record["best"]["rank"] == [-run.record["best"]["loss"]]
+
+
+def test_labels_of_other_spaces_do_not_disturb(tmp_path: Path) -> None:
+    made = []
+    for i, view in enumerate(labelled(8, val=4)):
+        row = view.row
+        row.annotations = [Annotation("label", 2 + i % 2), Annotation("label", i % 2)]
+        made.append(row)
+    spaces = {"x": "a", "y": "a", "day": "b", "night": "b"}
+    data = Dataset.from_rows(made, [Category(n, space=s) for n, s in spaces.items()])
+    run = train(
+        data, hooks["classifier"](width=4), out=tmp_path / "run", steps=2, batch_size=4, size=8,
+        write_back=False, classes=["x", "y"],
+    )  # fmt: skip
+    assert run.record["evaluation"]["facts"]["space"] == "a"
+    assert run.record["evaluation"]["facts"]["samples_scored"] == 4
+    assert run.metrics["top1_accuracy"] == run.record["best"]["rank"][0]

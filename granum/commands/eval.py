@@ -40,7 +40,8 @@ def flags(p: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="COLUMN",
-        help="the numbers of each value of a column (may be given again)",
+        help="the numbers of each value of a column: split, attr.NAME, col.NAME, group… "
+        "(may be given again)",
     )
     p.add_argument(
         "--bootstrap",
@@ -49,8 +50,14 @@ def flags(p: argparse.ArgumentParser) -> None:
         metavar="N",
         help="draw the samples N times, for an interval of each number",
     )
-    p.add_argument("--level", type=float, default=0.95, help="share of draws in an interval")
-    p.add_argument("--seed", type=int, default=0, help="of the draws")
+    p.add_argument(
+        "--level",
+        type=float,
+        default=0.95,
+        metavar="P",
+        help="share of draws in an interval (default: 0.95)",
+    )
+    p.add_argument("--seed", type=int, default=0, metavar="N", help="of the draws (default: 0)")
     p.add_argument(
         "--against",
         metavar="OTHER",

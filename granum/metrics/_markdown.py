@@ -17,7 +17,7 @@ def markdown(result: Result) -> str:
     """Values, each with its interval; then the difference to another run; then the slices."""
     blocks = [_values(result)]
     if result.difference is not None:
-        blocks.append(_difference(result.difference))
+        blocks.append(_difference(result.difference, result.facts.get("against", "")))
     blocks += [_slices(column, table) for column, table in result.slices.items()]
     return "\n\n".join(blocks)
 
@@ -34,10 +34,10 @@ def _values(result: Result) -> str:
     return _table([result.protocol, "", "low", "high"], rows)
 
 
-def _difference(table: pa.Table) -> str:
+def _difference(table: pa.Table, other: str) -> str:
     heads = ("value", "other", "difference", "low", "high", "above")
     rows = [(row["name"], *(_shown(row[h]) for h in heads)) for row in table.to_pylist()]
-    return _table(["against", *heads], rows)
+    return _table([f"against {other}".rstrip(), *heads], rows)
 
 
 def _slices(column: str, table: pa.Table) -> str:

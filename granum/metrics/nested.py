@@ -87,8 +87,8 @@ class NestedRegions(Protocol):
         regions: what each region is the union of, the outermost first: names of categories, or
             values of label maps. Default: WT, TC and ET, of NCR, ED and ET where the truth has
             categories of these names, else of 1, 2, 4.
-        spacing: of elements along x, y (and z); default: the attribute ``spacing`` of the samples
-            of the truth, else 1.
+        spacing: of elements along x, y (and z); default: of volumes the attribute ``spacing`` of
+            the truth's samples, else 1.
         hd95: ``pooled`` (medpy) or ``max`` (MONAI).
         empty: ``brats``, or ``undefined``.
         penalty: HD95 where one of both is empty (``brats``).

@@ -71,7 +71,8 @@ def result_blocks(found: Mapping[str, Any]) -> list[str]:
 
 def _tables(found: Mapping[str, Any]) -> list[str]:
     """Intervals, the difference to another run, and slices."""
-    titles = {"intervals": "Intervals by the bootstrap", "difference": "Against another run"}
+    other = (found.get("facts") or {}).get("against") or "another run"
+    titles = {"intervals": "Intervals by the bootstrap", "difference": f"Against {other}"}
     listed = [(titles[n], found[n]) for n in titles if found.get(n)]
     listed += [(f"By {name}", rows_) for name, rows_ in (found.get("slices") or {}).items()]
     blocks = []

@@ -115,7 +115,9 @@ def evaluate(
                 table = difference(result, second, draws=draws or _DRAWS, level=level, seed=seed)
                 result = result.with_tables(difference=table)
             new = _of_rival(second.findings, result.findings)
-            result = result.with_account(result.facts, joined_findings([result.findings, new]))
+            called = second.facts["prediction_layer"] if isinstance(against, Dataset) else against
+            facts = {**result.facts, "against": str(called)}
+            result = result.with_account(facts, joined_findings([result.findings, new]))
     if faults.counts:
         result = result.with_account(result.facts, joined_findings([faults, result.findings]))
     if by and _counted(result):

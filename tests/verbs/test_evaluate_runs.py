@@ -160,6 +160,10 @@ def test_against_another_layer(tmp_path: Path) -> None:
     row = next(r for r in told.difference.to_pylist() if r["name"] == "top1_accuracy")  # type: ignore[union-attr]
     assert (row["value"], row["other"]) == (pytest.approx(0.85), pytest.approx(0.95))
     assert row["above"] > 0.8
+    assert told.facts["against"] == "other"
+    assert "| against other | value | other |" in told.markdown()
+    write_result(told, tmp_path / "r.html")
+    assert "Against other" in (tmp_path / "r.html").read_text()
 
 
 def test_what_is_wrong_with_the_other_run_is_told() -> None:

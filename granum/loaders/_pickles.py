@@ -93,10 +93,14 @@ def load_pickle(
             that does nothing; they are not imported.
 
     Raises:
-        FormatError: it is damaged, or names anything else (nothing of it has run then).
+        FormatError: it cannot be read, is damaged, or names anything else (nothing of it has run
+            then).
     """
-    data = source.read_bytes() if isinstance(source, Path) else source
     where = name or (source if isinstance(source, Path) else "pickle")
+    try:
+        data = source.read_bytes() if isinstance(source, Path) else source
+    except OSError as error:
+        raise FormatError(where, f"cannot be read: {error.strerror}") from error
     try:
         return _Restricted(io.BytesIO(data), inert).load()
     except pickle.UnpicklingError as error:

@@ -74,6 +74,8 @@ def test_what_cannot_be_read_is_found_with_its_line(tmp_path: Path):
     ]
     with pytest.raises(FormatError, match="3 fields"):
         read(tmp_path, "v,902,1")
+    with pytest.raises(FormatError, match="cannot be read"):
+        AvaResults().read(tmp_path, Dataset.from_rows([], []), Findings())
     made, found = read(tmp_path)
     assert len(made) == 0 and not found
 

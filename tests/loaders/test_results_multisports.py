@@ -115,6 +115,8 @@ def test_other_files_are_none(tmp_path: Path):
     path.write_bytes(pickle.dumps([1]))
     with pytest.raises(FormatError, match="neither"):
         MultiSportsResults().read(path, truth({"a": "val"}), Findings())
+    with pytest.raises(FormatError, match="cannot be read"):
+        MultiSportsResults().read(tmp_path, truth({"a": "val"}), Findings())
 
 
 def test_pickles_are_judged_as_the_script_does(tmp_path: Path):

@@ -67,11 +67,14 @@ class AvaResults(Results):
         cannot be read are findings with their lines.
 
         Raises:
-            FormatError: rows have another number of fields.
+            FormatError: it cannot be read, or rows have another number of fields.
         """
-        fields = len(first_record(path))
+        try:
+            fields = len(first_record(path))
+        except OSError as error:
+            raise FormatError(path.name, f"cannot be read: {error.strerror}") from error
         if fields not in (0, *_FIELDS):
-            raise FormatError(path.name, f"{fields} fields, not 8 (7 without scores)", "1")
+            raise FormatError(path.name, f"{fields} fields, not 8 (7 without scores)", "line 1")
         intake = Intake(findings)
         ids = column(truth.categories, "source_id", tables.CATEGORIES).to_pylist()
         numbers = {int(i): row for row, i in enumerate(ids) if i is not None and i.isdecimal()}

@@ -23,11 +23,10 @@ from granum.errors import UsageError
 from granum.metrics._coco import overlaps, run
 from granum.metrics._coco.case import Case, Rules
 from granum.metrics._coco.columns import Compared, Side, side_of
-from granum.metrics._coco.parts import State, joined
+from granum.metrics._coco.parts import State, joined, samples_of
 from granum.metrics._coco.sides import Sides
 from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
 from granum.schema.findings import Findings
-from granum.schema.tables import column
 from granum.store.parts import Batch
 
 __all__ = ["SIGMAS", "CocoBbox", "CocoKeypoints", "CocoSegm"]
@@ -84,12 +83,8 @@ class _Coco(Protocol):
         side = partial(side_of, compared=self.compared, points=self._points(), found=found)
         true = side(truth, truth=True, root=context.map_root)
         predicted = side(predictions, truth=False, root=context.prediction_map_root)
-        sizes = [column(truth.samples, n).fill_null(0) for n in ("width", "height")]
         return State(
-            start=truth.start,
-            keys=truth.samples["key"].combine_chunks(),
-            source_ids=column(truth.samples, "source_id").combine_chunks(),
-            sizes=np.column_stack([np.asarray(s, np.int64) for s in sizes]),
+            **samples_of(truth),
             truth=true,
             predictions=predicted,
             findings=found,

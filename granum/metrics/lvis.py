@@ -41,13 +41,12 @@ from granum.errors import UsageError
 from granum.metrics._coco import overlaps, run
 from granum.metrics._coco.case import Case, Rules
 from granum.metrics._coco.columns import Side, side_of
-from granum.metrics._coco.parts import State, Whole, joined
+from granum.metrics._coco.parts import State, Whole, joined, samples_of
 from granum.metrics._coco.ranking import Curves
 from granum.metrics._coco.sides import Sides
 from granum.metrics._lvis_rows import FREQUENCIES, Listed, best_of, frequencies, listed
 from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
 from granum.schema.findings import Findings
-from granum.schema.tables import column
 from granum.store.parts import Batch
 
 __all__ = ["PER_CLASS", "Lvis"]
@@ -118,12 +117,8 @@ class Lvis(Protocol):
         absent, in_part, objects = listed(truth, found)
         side = partial(side_of, compared=self.iou_type, points=0, found=found)
         true = side(objects, truth=True, root=context.map_root)
-        sizes = [column(truth.samples, n).fill_null(0) for n in ("width", "height")]
         return _State(
-            start=truth.start,
-            keys=truth.samples["key"].combine_chunks(),
-            source_ids=column(truth.samples, "source_id").combine_chunks(),
-            sizes=np.column_stack([np.asarray(s, np.int64) for s in sizes]),
+            **samples_of(truth),
             truth=replace(true, crowd=np.zeros(len(true), bool)),
             predictions=side(predictions, truth=False, root=context.prediction_map_root),
             findings=found,

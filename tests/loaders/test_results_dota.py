@@ -79,3 +79,10 @@ def test_faults_are_told_with_their_lines(tmp_path: Path) -> None:
         ("nan-box", "Task1_plane.txt", "line 5"),
         ("unknown-category", "Task1_ship.txt", None),
     ]
+
+
+def test_a_class_of_which_nothing_was_found_need_not_be_known(tmp_path: Path) -> None:
+    (tmp_path / "Task1_helicopter.txt").write_text("")
+    (tmp_path / "Task1_plane.txt").write_text("P0001 0.5 0 0 10 0 10 10 0 10\n")
+    found, findings = read(tmp_path)
+    assert (sum(len(s.annotations) for s in found), findings.items) == (1, [])

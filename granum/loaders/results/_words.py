@@ -1,7 +1,8 @@
-"""Texts of results: lines of an image's name and numbers, as columns."""
+"""Texts of results: lines of an image's name and numbers, as columns; a text per class."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from granum.errors import FormatError
+from granum.loaders.results._named import SampleNames, category_rows, clean_rows
 from granum.schema.findings import Findings
+from granum.store.dataset import Dataset
 
-__all__ = ["Words", "read_words"]
+__all__ = ["Words", "read_words", "rows_of_classes"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -32,6 +35,33 @@ class Words:
     name: pa.Array
     values: Floats
     line: Ints
+
+
+def rows_of_classes(
+    files: Iterable[tuple[Path, str]], numbers: int, truth: Dataset, findings: Findings
+) -> Iterator[tuple[int, Ints, Floats]]:
+    """Of each text that has a class of the truth: its row, and of each line that can be used the
+    row of the sample, shape (n,), and the numbers, the score first, shape (n, numbers).
+
+    Args:
+        files: texts, and the class in the name of each.
+        numbers: of a line, behind the name of the image.
+        truth: gives samples and classes.
+        findings: gets the lines that name none of these, or hold no finite numbers.
+    """
+    known, names = category_rows(truth), SampleNames(truth)
+    for file, word in files:
+        rows = read_words(file, file.name, numbers, findings)
+        n = len(rows.line)
+        if word not in known:
+            if n:
+                message = f"{n} predictions of {word!r}, no class of the truth"
+                findings.add("unknown-category", file.name, None, message, n)
+            continue
+        samples = names.rows(rows.name)
+        line = rows.line.__getitem__
+        keep = clean_rows(samples, rows.values, rows.name, line, file.name, findings)
+        yield known[word], samples[keep], rows.values[keep]
 
 
 def read_words(path: Path, shown: str, numbers: int, findings: Findings) -> Words:

@@ -21,13 +21,8 @@ import pyarrow as pa
 
 from granum.errors import FormatError
 from granum.loaders._paths import names_in
-from granum.loaders.results._named import (
-    SampleNames,
-    category_rows,
-    clean_rows,
-    objects_table,
-)
-from granum.loaders.results._words import read_words
+from granum.loaders.results._named import objects_table
+from granum.loaders.results._words import rows_of_classes
 from granum.loaders.results.base import Results, on_truth, results
 from granum.schema.findings import Findings
 from granum.store.dataset import Dataset
@@ -62,21 +57,10 @@ class DotaResults(Results):
         files = _files(path)
         if not files:
             raise FormatError(path, "no Task1_<class>.txt in it")
-        known, names = category_rows(truth), SampleNames(truth)
         none = np.empty(0, np.int64)
         pieces = [_table(none, 0, np.empty(0), np.empty((0, 8)))]
-        for file, word in files:
-            rows = read_words(file, file.name, 9, findings)
-            if word not in known:
-                message = f"{len(rows.line)} predictions of {word!r}, no class of the truth"
-                findings.add("unknown-category", file.name, None, message, max(len(rows.line), 1))
-                continue
-            samples = names.rows(rows.name)
-            keep = clean_rows(
-                samples, rows.values, rows.name, rows.line.__getitem__, file.name, findings
-            )
-            score, corners = rows.values[keep, 0], rows.values[keep, 1:]
-            pieces.append(_table(samples[keep], known[word], score, corners))
+        for category, samples, values in rows_of_classes(files, 9, truth, findings):
+            pieces.append(_table(samples, category, values[:, 0], values[:, 1:]))
         return on_truth(truth, pa.concat_tables(pieces))
 
 

@@ -24,13 +24,8 @@ import pyarrow as pa
 
 from granum.errors import FormatError
 from granum.loaders._paths import names_in
-from granum.loaders.results._named import (
-    SampleNames,
-    category_rows,
-    clean_rows,
-    objects_table,
-)
-from granum.loaders.results._words import read_words
+from granum.loaders.results._named import objects_table
+from granum.loaders.results._words import rows_of_classes
 from granum.loaders.results.base import Results, on_truth, results
 from granum.schema import tables
 from granum.schema.findings import Findings
@@ -68,23 +63,13 @@ class VocResults(Results):
         if not files:
             raise FormatError(path, "no comp4_det_<set>_<class>.txt in it")
         first = 1.0 if _from_one(truth) else 0.0
-        known, names = category_rows(truth), SampleNames(truth)
         none = np.empty(0, np.int64)
         pieces = [_table(none, 0, np.empty(0), np.empty((0, 4)))]
-        for file, word in files:
-            rows = read_words(file, file.name, 5, findings)
-            if word not in known:
-                message = f"{len(rows.line)} predictions of {word!r}, no class of the truth"
-                findings.add("unknown-category", file.name, None, message, max(len(rows.line), 1))
-                continue
-            samples = names.rows(rows.name)
-            keep = clean_rows(
-                samples, rows.values, rows.name, rows.line.__getitem__, file.name, findings
-            )
-            box = rows.values[keep, 1:].copy()
+        for category, samples, values in rows_of_classes(files, 5, truth, findings):
+            box = values[:, 1:].copy()
             box[:, 2:] += first - box[:, :2]
             box[:, :2] -= first
-            pieces.append(_table(samples[keep], known[word], rows.values[keep, 0], box))
+            pieces.append(_table(samples, category, values[:, 0], box))
         return on_truth(truth, pa.concat_tables(pieces))
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from granum.metrics._coco.columns import Side
 from granum.metrics._coco.overlaps import Overlaps
+from granum.metrics._detection.argmax import pairs_of_groups
 
 __all__ = ["Candidates", "Counts", "Matches", "candidates", "hits", "matches"]
 
@@ -99,7 +100,7 @@ def candidates(
     if limit is not None:
         keep = rank < limit
         rows, rank = rows[keep], rank[keep]
-    found, true = _pairs(groups[rows], truth.sample * categories + truth.category)
+    found, true = pairs_of_groups(groups[rows], truth.sample * categories + truth.category)
     least = min(least, 1 - 1e-10)
     near = overlaps.possible(rows[found], true, least)
     found, true = found[near], true[near]
@@ -190,13 +191,3 @@ def _rank(sorted_groups: Ints) -> Ints:
     starts = np.concatenate([[True], sorted_groups[1:] != sorted_groups[:-1]])[:n]
     first = np.maximum.accumulate(np.where(starts, np.arange(n), 0))
     return np.arange(n) - first
-
-
-def _pairs(found: Ints, true: Ints) -> tuple[Ints, Ints]:
-    """All pairs of rows of one group: places in ``found``, and in ``true``."""
-    order = np.argsort(true, kind="stable")
-    begin = np.searchsorted(true[order], found, side="left")
-    count = np.searchsorted(true[order], found, side="right") - begin
-    left = np.repeat(np.arange(len(found)), count)
-    within = np.arange(len(left)) - np.repeat(np.cumsum(count) - count, count)
-    return left, order[begin[left] + within]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,9 @@ from granum.metrics.base import Context
 from granum.schema import tables
 from granum.schema.findings import Findings
 from granum.schema.tables import column
+from granum.store.parts import Batch
 
-__all__ = ["State", "Whole", "joined"]
+__all__ = ["State", "Whole", "joined", "samples_of"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -43,6 +44,17 @@ class State:
             for side in (self.truth, self.predictions)
         )
         return replace(self, start=0, truth=truth, predictions=predictions)
+
+
+def samples_of(batch: Batch) -> dict[str, Any]:
+    """What ``State`` holds of a batch's samples."""
+    sizes = [column(batch.samples, n).fill_null(0) for n in ("width", "height")]
+    return {
+        "start": batch.start,
+        "keys": batch.samples["key"].combine_chunks(),
+        "source_ids": column(batch.samples, "source_id").combine_chunks(),
+        "sizes": np.column_stack([np.asarray(s, np.int64) for s in sizes]),
+    }
 
 
 S = TypeVar("S", bound=State)

@@ -63,6 +63,7 @@ def test_what_cannot_be_read_is_found_with_its_line(tmp_path: Path):
         "v,902,0,0,1,1,12,high",
         "v,902,0,0,1,1,12,",
         "v,902,0,0,,1,12,0.5",
+        "x,903,0,0,1,1,12,0.5",
     )
     assert made.annotations(["score"])["score"].to_pylist() == [0.5]
     assert sorted(found) == [

@@ -81,9 +81,14 @@ class AvaResults(Results):
         found = read_boxes(path, path.name, intake, numbers)
         keys = truth.groups["key"].combine_chunks().cast(pa.string())
         group = np.asarray(pc.index_in(found.video, value_set=keys).fill_null(-1), np.int64)
-        for row in np.flatnonzero(group < 0).tolist():
+        lost = np.flatnonzero(group < 0)
+        names = found.video.take(pa.array(lost)).dictionary_encode()
+        _, first, counts = np.unique(
+            np.asarray(names.indices), return_index=True, return_counts=True
+        )
+        for row, n in zip(lost[first].tolist(), counts.tolist(), strict=True):
             message = f"the truth has no video {found.video[row].as_py()!r}"
-            findings.add("unknown-sample", path.name, found.place(row), message)
+            findings.add("unknown-sample", path.name, found.place(row), message, n)
         keep = group >= 0
         if fields == max(_FIELDS):
             absent = keep & np.asarray(found.last.is_null()) & (found.category >= 0)

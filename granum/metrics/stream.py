@@ -74,7 +74,9 @@ class _Predicted:
             return self._with("multi", metric, n, None, None)
         correct = int(times[self.said.right].sum())
         among = (self.said.rank > 0) & (self.said.rank <= _TOP)
-        return self._with("single", correct / n, n, correct, int(times[among].sum()) / n)
+        known = not times[self.said.cut_short(_TOP)].any()
+        top5 = int(times[among].sum()) / n if known else None
+        return self._with("single", correct / n, n, correct, top5)
 
     def _with(
         self, kind: Kind, metric: float, n: int, correct: int | None, top5: float | None
@@ -337,6 +339,13 @@ class _Reading:
             judged: Single | Multi = (
                 Multi(rows, place[truth.unit], label, 0.5) if multi else Single.of(rows, label)
             )
+            short = 0 if isinstance(judged, Multi) else int(judged.cut_short(_TOP).sum())
+            if short:
+                message = (
+                    f"top5 of {name!r} after task {event}: on {short} of {len(units)} samples "
+                    f"fewer than {_TOP} classes have a score, and not the true one"
+                )
+                self.found.add("undefined-number", "predictions", name, message)
             number = max((n for n in numbers if n <= event), default=numbers[0])
             flops = self._flops(name, event, own.flops)
             yield _Predicted(row, name, number, event, flops, units, judged)

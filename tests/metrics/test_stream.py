@@ -145,7 +145,9 @@ def test_accuracy_of_two_tasks() -> None:
     result = judged(stream(tasks), baselines={"a": 0.5})
     assert result["average_single_label_accuracy"] == (3 / 4 + 1 / 2) / 2
     assert result["weighted_average_single_label_accuracy"] == 4 / 6
-    assert result["average_top5_accuracy"] == (3 / 4 + 1 / 2) / 2
+    assert result["average_top5_accuracy"] is None  # two classes of a sample were kept
+    told = str(result.findings.items)
+    assert "top5 of 'a' after task 0: on 1 of 4 samples fewer than 5 classes" in told
     assert result["forward_transfer"] == 0.25 and result["forgetting"] is None
     assert result["average_multi_label_mean_average_precision"] is None
     first, second = result.per_class.to_pylist()  # type: ignore[union-attr]
@@ -153,6 +155,12 @@ def test_accuracy_of_two_tasks() -> None:
     assert first["baseline"] == 0.5 and second["learned"] == 0.5 and second["before"] is None
     own = {r["key"]: r for r in result.per_sample.to_pylist()}  # type: ignore[union-attr]
     assert own["a/002"]["learned_correct"] is False and own["b/001"]["final_correct"] is True
+
+
+def test_the_best_five_of_six() -> None:
+    six = [label(c, 1 - c / 10) for c in range(6)]
+    result = judged(stream({"a": [([4], six), ([5], six)]}, 6))
+    assert result["average_top5_accuracy"] == 0.5
 
 
 def test_updates_of_a_task_each() -> None:

@@ -134,7 +134,7 @@ class Single:
 
     def cut_short(self, k: int) -> Flags:
         """Units of which so few classes were kept that the true one may be among the k best."""
-        few = (self.given > 0) & (self.given < min(k, self.classes))
+        few = (self.given > 0) & (self.given < k)
         return few & (self.rank == 0) & np.isnan(self.brier)
 
     def counts(self, weights: Ints) -> ClassCounts:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -79,6 +80,8 @@ class Semantic(Protocol):
 
     Attributes:
         ignore: categories, by name or source id, whose pixels in the truth are not counted.
+        only_true: mean IoU leaves out classes that only the predictions hold, as the evaluation of
+            COCO-Stuff does; otherwise their IoU is 0.
     """
 
     name: ClassVar[str] = "semantic"
@@ -89,6 +92,7 @@ class Semantic(Protocol):
     truth_kinds: ClassVar[tuple[str, ...] | None] = ("object",)
 
     ignore: tuple[str, ...] = ()
+    only_true: bool = False
 
     def state(self, truth: Batch, predictions: Batch, context: Context) -> _State:
         classes = context.categories.num_rows
@@ -116,7 +120,7 @@ class Semantic(Protocol):
         samples = dict(sorted((k, c) for state in states for k, c in state.samples.items()))
         counted = _Counted(list(samples.values()), classes)
         matrix = counted.matrix(np.ones(len(samples), np.int64))
-        scores = class_scores(matrix)
+        scores = class_scores(matrix, only_true=self.only_true)
         findings = joined_findings((s.findings for s in states), by_place=True)
         if not matrix.any():
             why = "" if classes else ": its dataset has no categories"
@@ -126,7 +130,7 @@ class Semantic(Protocol):
             protocol=self.name,
             values=scores.summary(),
             per_class=scores.table(context.categories),
-            per_sample=_sample_table(samples, classes),
+            per_sample=_sample_table(samples, classes, self.only_true),
             curves={"confusion": _confusion_table(matrix, context.categories)},
             facts={
                 "truths": sum(s.truths for s in states),
@@ -137,7 +141,7 @@ class Semantic(Protocol):
             findings=findings,
             recount=Recount(
                 pa.array(list(samples), pa.string()),
-                lambda weights: class_scores(counted.matrix(weights)).summary(),
+                partial(_again, counted, self.only_true),
             ),
         )
 
@@ -198,12 +202,16 @@ def _ignored(categories: pa.Table, names: Sequence[str]) -> list[int]:
     return out
 
 
-def _sample_table(samples: dict[str, _Cells], classes: int) -> pa.Table:
+def _again(counted: _Counted, only_true: bool, weights: Ints) -> dict[str, float | None]:
+    return class_scores(counted.matrix(weights), only_true=only_true).summary()
+
+
+def _sample_table(samples: dict[str, _Cells], classes: int, only_true: bool) -> pa.Table:
     """``key``, ``pixel_accuracy`` and ``miou`` (over the classes in the sample) of each sample."""
     accuracy: list[float | None] = []
     mean: list[float | None] = []
     for cells in samples.values():
-        scores = _scores_of_cells(cells, classes)
+        scores = _scores_of_cells(cells, classes, only_true)
         accuracy.append(scores.pixel_accuracy)
         mean.append(scores.miou)
     return pa.table(
@@ -215,14 +223,14 @@ def _sample_table(samples: dict[str, _Cells], classes: int) -> pa.Table:
     )
 
 
-def _scores_of_cells(cells: _Cells, classes: int) -> ClassScores:
+def _scores_of_cells(cells: _Cells, classes: int, only_true: bool) -> ClassScores:
     """As ``class_scores``, of the classes in the sample alone (a matrix may have many)."""
     real, guess = np.divmod(cells.index, classes + 1)
     known, place = np.unique(np.concatenate([real, guess]), return_inverse=True)
     known_classes = len(known) - int(len(known) > 0 and known[-1] == classes)
     matrix = np.zeros((known_classes, known_classes + 1), np.int64)
     matrix[place[: len(real)], place[len(real) :]] = cells.pixels
-    return class_scores(matrix)
+    return class_scores(matrix, only_true=only_true)
 
 
 def _confusion_table(matrix: Ints, categories: pa.Table) -> pa.Table:
@@ -313,8 +321,10 @@ class ClassScores:
         )
 
 
-def class_scores(confusion: npt.ArrayLike) -> ClassScores:
+def class_scores(confusion: npt.ArrayLike, *, only_true: bool = False) -> ClassScores:
     """The scores of a confusion matrix, shape (classes, classes) or as ``confusion_matrix`` gives.
+
+    ``only_true``: classes without a pixel of the truth have no IoU.
 
     Raises:
         UsageError: no such matrix.
@@ -326,6 +336,8 @@ def class_scores(confusion: npt.ArrayLike) -> ClassScores:
     true = matrix.sum(axis=1)
     predicted = matrix.sum(axis=0)[: len(right)]
     iou, accuracy = _ratio(right, true + predicted - right), _ratio(right, true)
+    if only_true:
+        iou = np.where(true > 0, iou, np.nan)
     total = int(true.sum())
     return ClassScores(
         iou=iou,

@@ -271,6 +271,18 @@ def test_what_cannot_be_compared_is_a_finding_and_no_number() -> None:
     }
 
 
+def test_classes_that_only_the_predictions_hold() -> None:
+    truth, guess = np.array([[7, 7, 7, 7]]), np.array([[7, 7, 7, 3]])
+    for only_true, mean in ((False, 3 / 8), (True, 3 / 4)):
+        found = scored([whole(truth)], [whole(guess)], only_true=only_true)
+        assert (found["miou"], found["mean_accuracy"]) == (mean, 3 / 4)
+        assert by_class(found, "iou")["road"] == (None if only_true else 0.0)
+        assert found.per_sample is not None
+        assert found.per_sample["miou"].to_pylist() == [mean]
+        assert found.recount is not None
+        assert found.recount.values(np.ones(1, np.int64)) == found.values
+
+
 def test_maps_without_categories_are_told() -> None:
     data = dataset([[whole(TRUTH)]], [[whole(GUESS)]], [])
     result = evaluate(data, data.layer("predicted"), "semantic")

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from granum.metrics._usable import left_out
 from granum.metrics.base import Context
-from granum.schema import tables
+from granum.schema import geometry, tables
 from granum.schema.findings import Findings
 from granum.schema.tables import column
 from granum.store.parts import Batch
@@ -153,6 +153,7 @@ def side_of(batch: Batch, who: str, found: Findings) -> Side:
     samples = at[placed] - batch.start
     orders = _numbers(batch.samples, "order")
     groups = _numbers(batch.samples, "group")
+    stated, box = geometry.fixed_list(column(table, "bbox"))
     side = Side(
         batch=batch,
         row=np.arange(table.num_rows),
@@ -162,13 +163,12 @@ def side_of(batch: Batch, who: str, found: Findings) -> Side:
         category=_numbers(table, "category"),
         ignore=np.asarray(column(table, "ignore").fill_null(False), bool),
         distractor=np.zeros(table.num_rows, bool),
-        box=_boxes(table),
+        box=box,
     )
     no_frame = (side.order == _NONE) | (side.group == _NONE)
     side = side.without(no_frame, "missing-order", who, "in no frame of a sequence", found)
     side = side.without(side.track == _NONE, "missing-track", who, "of no track", found)
-    stated = np.asarray(column(table, "bbox").is_valid())[side.row]
-    side = side.without(~stated, "missing-geometry", who, "without a box", found)
+    side = side.without(~stated[side.row], "missing-geometry", who, "without a box", found)
     finite = np.asarray(np.isfinite(side.box).all(axis=1))
     side = side.without(~finite, "nan-box", who, "with a box that is not finite", found)
     side = side.take(np.lexsort((side.order, side.group)))
@@ -187,15 +187,6 @@ def _numbers(table: pa.Table, name: str) -> Ints:
 def _spread(values: Ints, samples: Ints, placed: Flags) -> Ints:
     out = np.full(len(placed), _NONE)
     out[placed] = values[samples]
-    return out
-
-
-def _boxes(table: pa.Table) -> Floats:
-    """Shape (rows, 4); NaN where there is none."""
-    boxes = column(table, "bbox").combine_chunks()
-    out = np.full((len(boxes), 4), np.nan)
-    flat = boxes.flatten().fill_null(np.nan)
-    out[np.asarray(boxes.is_valid())] = np.asarray(flat, np.float64).reshape(-1, 4)
     return out
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pytest
 
 from granum.errors import UsageError
@@ -424,3 +425,12 @@ def test_blocks_of_any_size_give_the_same_bits(size: int, monkeypatch: pytest.Mo
     blocks = scored(stored(scores, label))
     assert same(whole, blocks)
     assert whole.per_sample is not None and whole.per_sample.equals(blocks.per_sample)
+
+
+def test_rows_without_a_kind_are_not_compared() -> None:
+    data = stored(*probabilities(0, 2))
+    kinds = pa.array(["label", None]).dictionary_encode()
+    guess = pa.table({"sample": [0, 1], "kind": kinds, "category": [0, 1], "score": [0.5, 0.5]})
+    both = {"truth": data.annotations(), "predicted": guess}
+    found = scored(Dataset.from_arrow(data.samples(["key"]), both, data.categories))
+    assert found.facts["predictions"] == 1 and found.findings.counts["not-compared"] == 1

@@ -76,6 +76,7 @@ def _values(table: pa.Table, name: str, schema: pa.Schema) -> list[Any] | None:
     """
     if name.startswith(PREFIX):  # a typed column, JSON, or both
         plain = name.removeprefix(PREFIX)
+        table = table.select([n for n in ("attributes", name) if n in table.column_names])
         values = [(row or {}).get(plain) for row in attribute_dicts(table)]
         if all(v is None for v in values):
             return None

@@ -167,8 +167,9 @@ class _Check:
             "rle-size-mismatch",
             everywhere(mismatch),
             lambda r: (
-                f"RLE of size {size[row_of[r]].tolist()} with {sums[row_of[r]]} pixels in an "
-                f"image of {stated[row_of[r]].tolist()} (height, width)"
+                f"RLE of size {size[row_of[r]].tolist()} (height, width) with {sums[row_of[r]]} "
+                "pixels in an image of "
+                + (f"{stated[row_of[r]].tolist()}" if known[row_of[r]] else "unknown size")
             ),
             drop_rle,
         )

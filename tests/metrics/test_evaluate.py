@@ -337,3 +337,13 @@ def test_images_of_other_names_are_told(tmp_path: Path) -> None:
     nameless = Dataset.from_rows([Sample("a.jpg", width=5, height=5)], [Category("cat")])
     with pytest.raises(UsageError, match=r"no sample of the truth has one .*'a.jpg'"):
         evaluate(nameless, found, protocol="voc")
+
+
+def test_a_mask_that_is_no_mask_is_told_without_a_size_that_is_not_known(tmp_path: Path) -> None:
+    short = {"size": [50, 50], "counts": [5, 5]}
+    found = listed(tmp_path, [of_image(7), of_image(8, segmentation=short)])
+    result = evaluate(two_images(tmp_path), found, protocol="voc")
+    told = [f.message for f in result.findings.items if f.code == "rle-size-mismatch"]
+    assert told == [
+        "RLE of size [50, 50] (height, width) with 10 pixels in an image of unknown size"
+    ]

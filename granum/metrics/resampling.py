@@ -82,6 +82,7 @@ def intervals(result: Result, *, draws: int = 1000, level: float = 0.95, seed: i
 
     Returns:
         ``name, value, low, high, standard_error, draws`` (those in which the number was defined).
+        Of fewer than two units there are no draws, and no interval.
 
     Raises:
         UsageError: the protocol cannot count again, or a number is out of its range.
@@ -147,7 +148,7 @@ def difference(
     for weights in _drawn(len(keys[0]), draws, seed):
         a, b = mine.values(weights), theirs.values(weights[order])
         rows.append([_number(b.get(n)) - _number(a.get(n)) for n in names])
-    found = np.array(rows).reshape(-1, len(names))
+    found = np.array(rows, np.float64).reshape(-1, len(names))
     values = [[r.values.get(n) for n in names] for r in (result, other)]
     gained = [None if a is None or b is None else b - a for a, b in zip(*values, strict=True)]
     defined = ~np.isnan(found)
@@ -191,11 +192,13 @@ def check_draws(draws: int, level: float) -> None:
 
 
 def _drawn(n: int, draws: int, seed: int) -> Iterator[Ints]:
-    """How often each of ``n`` units is drawn, ``draws`` times."""
+    """How often each of ``n`` units is drawn, ``draws`` times; never of a single one, whose draws
+    would all be the same and look certain."""
+    if n < 2:
+        return
     rng = np.random.default_rng(seed)
     for _ in range(draws):
-        chosen = rng.integers(0, n, n) if n else np.empty(0, np.int64)
-        yield np.bincount(chosen, minlength=n).astype(np.int64)
+        yield np.bincount(rng.integers(0, n, n), minlength=n).astype(np.int64)
 
 
 def _number(value: float | None) -> float:

@@ -64,6 +64,14 @@ def test_the_error_of_two_draws() -> None:
     assert row["standard_error"] == pytest.approx(2 * width / np.sqrt(2))
 
 
+def test_one_sample_has_no_interval() -> None:
+    one = mean_of({"i0": 3.0})
+    row = intervals(one, draws=50).to_pylist()[0]
+    assert (row["value"], row["low"], row["high"], row["draws"]) == (3.0, None, None, 0)
+    row = difference(one, mean_of({"i0": 4.0}), draws=50).to_pylist()[0]
+    assert (row["difference"], row["low"], row["above"]) == (1.0, None, None)
+
+
 def test_equal_seeds_draw_equally() -> None:
     one, same, other = (intervals(mean_of(RUN), draws=50, seed=s) for s in (1, 1, 2))
     assert one.equals(same)

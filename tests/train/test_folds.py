@@ -76,6 +76,14 @@ def test_probabilities_sum_to_one_and_find_wrong_labels() -> None:
     assert again.equals(table)
 
 
+def test_a_classifier_that_tells_several_classes() -> None:
+    from granum.train.classifier import Classifier
+
+    plan = {**PLAN, "epochs": 1, "folds": 2}
+    one, both = (out_of_fold(labelled(8), Classifier(width=4, best=n), **plan) for n in (1, 2))
+    assert one.equals(both)
+
+
 def test_folds_keep_groups_and_spread_classes() -> None:
     samples = [
         rows.Sample(f"{i}", rows.Media(bytes=picture(i, 0)), group=i // 4, annotations=[])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import sys
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
 
+from granum.errors import UsageError
 from granum.loaders.results.base import Results, results
 from granum.metrics.base import Protocol, protocols
+from granum.metrics.evaluate import protocol_of
 
 DOCS = Path(__file__).parents[2] / "docs" / "evaluation.md"
 
@@ -29,13 +32,19 @@ def test_a_protocol_says_what_it_is(name: str) -> None:
 
 @pytest.mark.parametrize("name", protocols.names())
 def test_a_wrong_mode_is_refused(name: str) -> None:
-    from granum.errors import UsageError
-    from granum.metrics.evaluate import protocol_of
-
     if "mode" not in inspect.signature(protocols[name]).parameters:
         return
     with pytest.raises(UsageError):
         protocol_of(name, {"mode": "offical", **({"positive": "ood"} if name == "ood" else {})})
+
+
+@pytest.mark.parametrize("name", protocols.names())
+def test_any_value_is_taken_or_refused(name: str) -> None:
+    needed = {"positive": "ood"} if name == "ood" else {}
+    for field in fields(protocols[name]):  # type: ignore[arg-type]
+        for value in ("abc", 3, 0.5, True, None, [None], {"a": None}):
+            with contextlib.suppress(UsageError):
+                protocol_of(name, {**needed, field.name: value})
 
 
 @pytest.mark.parametrize("name", protocols.names())

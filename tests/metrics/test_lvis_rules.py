@@ -127,6 +127,15 @@ def test_fixed_ap_counts_the_best_of_each_class(monkeypatch: pytest.MonkeyPatch)
     assert (result["APr"], result["APc"], result["AR"]) == (0.0, ONE, 0.5)
 
 
+def test_an_area_on_the_bound_is_of_both_ranges() -> None:
+    for side, sizes in ((32.0, "sm"), (96.0, "ml")):
+        square = {"category": 0, "bbox": (0.0, 0.0, side, side)}
+        result = of([Annotation(**square)], [Annotation(score=0.5, **square)])  # type: ignore[arg-type]
+        assert {s: result[f"AP{s}"] for s in "sml"} == {
+            s: ONE if s in sizes else None for s in "sml"
+        }
+
+
 def test_there_are_no_crowds_but_ignored_truth() -> None:
     """A crowd is found like anything else; what is ignored counts on neither side."""
     crowd = of([boxed(0), boxed(50, crowd=True)], [boxed(0, 0.9), boxed(50, 0.8), boxed(51, 0.7)])

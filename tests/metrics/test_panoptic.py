@@ -63,6 +63,17 @@ def test_a_hand_worked_case() -> None:
     assert result.per_class.to_pylist()[1]["PQ"] is None  # no dog anywhere
 
 
+def test_areas_of_the_truth_are_those_stated() -> None:
+    size, counts = geometry.encode_mask(columns(0, 4))
+    stated = Annotation(category=0, area=60.0, rle=Rle(size, counts))
+    truth = Dataset.from_rows(
+        [Sample("0.png", width=10, height=10, annotations=[stated])], CATEGORIES
+    )
+    # 40 shared pixels of a union of 40 + 60 - 40.
+    result = evaluate(truth, dataset([(columns(0, 4), 0, False)]), "panoptic-quality")
+    assert result["PQ"] == pytest.approx(40 / 60)
+
+
 def test_half_is_no_match() -> None:
     truth = dataset([(columns(0, 4), 0, False), (columns(4, 10), 2, False)])
     found = dataset([(columns(0, 2), 0, False)])  # IoU 0.5 exactly

@@ -383,6 +383,15 @@ def test_annotators_are_told_apart_and_masks_are_regions() -> None:
     assert found["vi_ods"] == pytest.approx(0.5)
 
 
+def test_pixels_of_no_region_of_the_stored_truth_are_not_counted() -> None:
+    hidden = LEFT.copy()
+    hidden[:2] = 0  # by value 0, and where no mask is
+    for truth in ([whole(hidden)], [masked(hidden == 1), masked(hidden == 2)]):
+        data = dataset([truth], [[whole(LEFT)]], [rows.Category("thing")])
+        found = evaluate(data, data.layer("predicted"), "regions", parameters={"thresholds": 1})
+        assert (found["covering_ods"], found["pri_ods"], found["vi_ods"]) == (1, 1, 0)
+
+
 def test_samples_that_cannot_be_compared_are_findings() -> None:
     truth = [[whole(LEFT)], [], [whole(LEFT)], [whole(LEFT)]]
     guess = [[whole(LEFT)], [whole(LEFT)], [rows.Annotation(bbox=(0, 0, 1, 1))], [whole(LEFT[:2])]]

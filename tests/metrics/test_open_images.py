@@ -413,6 +413,13 @@ def test_what_has_no_mask_is_told() -> None:
     assert result.findings.counts["missing-geometry"] == 3
 
 
+def test_boxes_are_not_taken_from_pixels_of_masks() -> None:
+    """A mask may be of another size than its image, so that its pixels tell no box."""
+    result = run([[box(CAR, 0, 0, 0.25, 0.25)]], [[mask(CAR, 0, 0, 8, 8, score=0.9)]])
+    assert result["mAP"] is None
+    assert result.findings.counts["missing-geometry"] == 1
+
+
 # ------------------------------------------------------------------ random cases
 
 

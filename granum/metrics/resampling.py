@@ -96,6 +96,8 @@ def intervals(result: Result, *, draws: int = 1000, level: float = 0.95, seed: i
             for v in map(recount.values, _drawn(len(recount.keys), draws, seed))
         ]
     ).reshape(-1, len(names))
+    # What is undefined as a whole has no interval, though some draws may define it.
+    found[:, [result.values.get(n) is None for n in names]] = np.nan
     return pa.table(
         {
             "name": pa.array(names, pa.string()),

@@ -151,7 +151,7 @@ def defects(surfaces: Dataset, out: Path, *, steps: int = 150) -> dict[str, floa
         val_split="test",
         steps=steps,
         batch_size=4,
-        size=128,
+        size=96,
         threads=1,
     )
     return run.metrics

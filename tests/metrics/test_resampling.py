@@ -148,3 +148,14 @@ def test_account_keeps_the_tables() -> None:
     kept = run.with_tables(intervals=intervals(run, draws=5)).with_account({}, Findings())
     assert kept.intervals is not None
     assert kept.recount is run.recount
+
+
+def test_an_undefined_number_has_no_interval() -> None:
+    def partly(weights: np.ndarray) -> dict[str, float | None]:
+        return {"n": None if weights.all() else 1.0}
+
+    result = Result(
+        "partly", {"n": None}, recount=Recount(pa.array(["a", "b", "c"], pa.string()), partly)
+    )
+    (row,) = intervals(result, draws=50).to_pylist()
+    assert row["low"] is None and row["draws"] == 0

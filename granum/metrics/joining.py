@@ -59,13 +59,18 @@ def join_columns(dataset: Dataset, result: Result, prefix: str | None = None) ->
         )
     facts = result.facts
     layers = {"truth": facts.get("truth_layer"), "predictions": facts.get("prediction_layer")}
+    if "predictions_from" in facts:
+        layers["from"] = facts["predictions_from"]
+    told = {"protocol": result.protocol, "layers": layers}
     for name in names.values():
         known = column_identity(dataset, name)
-        if known is not None and known["parameters"].get("layers", layers) != layers:
-            raise UsageError(
-                f"column {name!r} tells of {known['parameters']['layers']}, not of {layers}: "
-                "name these columns otherwise (prefix=, --prefix)"
-            )
+        for what, mine in told.items():
+            other = mine if known is None else known["parameters"].get(what, mine)
+            if other != mine:
+                raise UsageError(
+                    f"column {name!r} tells of {other}, not of {mine}: "
+                    "name these columns otherwise (prefix=, --prefix)"
+                )
     columns = [
         NewColumn(
             joined,

@@ -178,10 +178,11 @@ class _Asked:
         result = run(self.truth, _sized(found, self.protocol), self.protocol, by=by, executor=pool)  # type: ignore[arg-type]
         if findings.errors and not result.facts["prediction_rows"]:
             result = without_numbers(result)  # all that was in the files was left out
-        if findings.counts:
-            joined = joined_findings([findings, result.findings])
-            result = result.with_account(result.facts, joined)
-        return result, other
+        facts = dict(result.facts)
+        if not own and not isinstance(predictions, Dataset):
+            facts["predictions_from"] = str(predictions)
+        joined = joined_findings([findings, result.findings])
+        return result.with_account(facts, joined), other
 
     def _results(self, predictions: Given, findings: Findings) -> Dataset | None:
         """Read as files of results in a form of the protocol, if they are that."""

@@ -338,3 +338,35 @@ def test_sizes_are_read_only_for_what_looks_at_them(monkeypatch: pytest.MonkeyPa
     truth = Dataset.from_rows(rows, [Category(n) for n in NAMES])
     granum.evaluate(truth, data, protocol="classification", layer="net")
     assert asked == ["truth", "net", "truth"]
+
+
+@pytest.mark.usefixtures("lines_form")
+def test_columns_of_other_results_are_not_replaced(tmp_path: Path) -> None:
+    store = labelled([]).save(tmp_path / "s.granum")
+    for name, wrong in (("one", 0), ("two", 1)):
+        lines = [f"{i:02} {NAMES[i % 2 if i != wrong else 1 - i % 2]}" for i in range(20)]
+        (tmp_path / f"{name}.lines").write_text("\n".join(lines))
+
+    def join(name: str, **more: Any) -> Result:
+        return granum.evaluate(
+            tmp_path / "s.granum", tmp_path / name, protocol="classification", join=True, **more
+        )
+
+    assert store.num_annotations
+    join("one.lines")
+    join("one.lines")  # again, the same
+    with pytest.raises(UsageError, match="--prefix"):
+        join("two.lines")
+    join("two.lines", prefix="second")
+    samples = granum.open(tmp_path / "s.granum").samples()
+    assert samples["col.eval.classification.correct"][0].as_py() is False
+    assert samples["col.second.correct"][0].as_py() is True
+    with pytest.raises(UsageError, match="tells of classification"):
+        granum.evaluate(
+            tmp_path / "s.granum",
+            protocol="discovery",
+            layer="net",
+            join=True,
+            prefix="second",
+            parameters={"known": ["cat"]},
+        )

@@ -48,14 +48,12 @@ def protocol_of(protocol: str | Protocol, parameters: Mapping[str, Any] | None =
         UsageError: no such parameter, or a value of another type.
     """
     given = dict(parameters or {})
-    if isinstance(protocol, Protocol):
-        return replace(protocol, **given) if given else protocol  # type: ignore[type-var]
-    kind = protocols[protocol]
+    kind = type(protocol) if isinstance(protocol, Protocol) else protocols[protocol]
     known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
     unknown = sorted(given.keys() - set(known))
     if unknown:
         raise UsageError(
-            f"{protocol} has no parameter {unknown[0]!r}; known: {', '.join(known) or 'none'}"
+            f"{kind.name} has no parameter {unknown[0]!r}; known: {', '.join(known) or 'none'}"
         )
     hints = get_type_hints(kind) if given else {}
     for name, value in given.items():

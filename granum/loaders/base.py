@@ -167,6 +167,8 @@ class Format:
         single: suffixes that make the target one file instead of a folder.
         ordered: whether samples, and the annotations of a sample, come back in order (None: where
             ``record`` is kept).
+        turned_rings: turned boxes of rows without polygons come back as polygons, which are no form
+            of a mask that the row has.
         media_is_data: the format is made of the images themselves, so writing it needs a media
             mode other than ``none``.
         media_inside: the writer puts the images into its own files (``Out.embed`` asks for them),
@@ -183,6 +185,7 @@ class Format:
     tolerance: ClassVar[Mapping[str, float]] = {}
     single: ClassVar[tuple[str, ...]] = ()
     ordered: ClassVar[bool | None] = None
+    turned_rings: ClassVar[bool] = False
     media_is_data: ClassVar[bool] = False
     media_inside: ClassVar[bool] = False
     media_note: ClassVar[str | None] = None

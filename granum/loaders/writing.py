@@ -29,7 +29,8 @@ MEDIA_MODES = ("none", "copy", "link", "hardlink")
 def account(dataset: Dataset, format_: Format, options: Mapping[str, Any]) -> losses.LossReport:
     """What writing ``dataset`` would keep, change and lose; writes nothing."""
     report = losses.LossReport(format_.name)
-    meter = losses.Meter(report, format_.keeps, format_.tolerance)
+    turned = format_.turned_rings
+    meter = losses.Meter(report, format_.keeps, format_.tolerance, turned_rings=turned)
     layer = dataset.meta.layer
     for batch in dataset.iter_batches():
         kept = format_.project(batch, dataset, **options)

@@ -192,12 +192,19 @@ class Meter:
         report: gets the rows.
         keeps: names that the format keeps (for ``record``).
         tolerance: per column, how far a value may move, in pixels or the column's own unit.
+        turned_rings: polygons of rows that had none but a turned box are that box.
     """
 
     def __init__(
-        self, report: LossReport, keeps: frozenset[str], tolerance: Mapping[str, float]
+        self,
+        report: LossReport,
+        keeps: frozenset[str],
+        tolerance: Mapping[str, float],
+        *,
+        turned_rings: bool = False,
     ) -> None:
         self.report, self.keeps, self.tolerance = report, keeps, tolerance
+        self.turned_rings = turned_rings
         self._rows: dict[tuple[str, str | None, str], LossRow] = {}
 
     def _row(self, table: str, kind: str | None, column_name: str, name: str | None) -> LossRow:
@@ -266,6 +273,9 @@ class Meter:
         there = place >= 0
         everything = bool(there.all()) and np.array_equal(place, np.arange(after.num_rows))
         remade = _remade(before, after, place)
+        if self.turned_rings and "angle" in before.column_names:
+            angle = np.asarray(before["angle"].fill_null(0.0), np.float64)
+            remade &= np.nan_to_num(angle) == 0
         for kind, of_kind in kinds.items():
             row = self._row(table, kind, "*", whole or kind)
             self._count(row, of_kind, there, np.zeros(len(there), bool), ids)

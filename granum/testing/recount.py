@@ -52,6 +52,10 @@ def recount(
     roots = [d.meta.map_root or d.meta.media_root for d in (before, back)]
 
     def same_mask(form: str, x: Row, y: Row) -> bool:
+        angle = x.get("angle") or 0.0
+        turned = angle != 0 and angle == angle  # NaN is no turn
+        if format_.turned_rings and turned and x.get("polygons") is None:
+            return False
         return (form == "map" or y.get(form) is None) and remade(
             form, x, y, known.get(x["key"]), roots
         )

@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+import granum
+from granum.errors import LossError
+from granum.schema.geometry import encode_mask
+from granum.schema.rows import Annotation, Category, Rle, Sample
 from granum.store.dataset import Dataset
 from granum.testing import FormatSuite, refuse_or_keep, small_datasets
 from granum.testing.strategies import datasets
@@ -62,3 +67,15 @@ def test_each_task_refuses_or_keeps_anything(tmp_path: Path, options: dict[str, 
         refuse_or_keep("yolo", dataset, tmp_path, **options)
 
     test()
+
+
+def test_a_mask_beside_a_turned_box_is_lost_not_changed(tmp_path: Path) -> None:
+    mask = np.zeros((10, 20), bool)
+    mask[2:8, 3:9] = True
+    row = Annotation(category=0, bbox=(2.0, 1.0, 9.0, 5.0), angle=0.5, rle=Rle(*encode_mask(mask)))
+    sample = Sample("a.jpg", width=20, height=10, annotations=[row])
+    dataset = Dataset.from_rows([sample], [Category("c")])
+    refuse_or_keep("yolo", dataset, tmp_path, task="obb")
+    with pytest.raises(LossError) as error:
+        granum.write(dataset, tmp_path / "y", "yolo", task="obb", allow_loss=["bbox", "angle"])
+    assert error.value.refused == ["mask"]

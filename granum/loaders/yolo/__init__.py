@@ -65,6 +65,7 @@ class Yolo(Format):
     # Pixels. Divided by the size and multiplied again; with seg a box is its polygon's extent,
     # and sources round both to two decimals.
     tolerance: ClassVar[Mapping[str, float]] = {"bbox": 0.02, "polygons": 1e-6, "keypoints": 1e-6}
+    turned_rings = True
     media_note = "labels only: trainers expect the images beside them (--media copy|link|hardlink)"
     checked = "real data"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 
@@ -11,6 +12,14 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from granum.loaders.base import Format, formats
+
+with contextlib.suppress(ImportError):  # FiftyOne's environment does without
+    from hypothesis.internal.conjecture import providers
+
+    # Hypothesis mixes constants of all modules loaded so far into what it draws: which tests ran
+    # before in this process would decide what the derandomised ones see.
+    _FEW = providers._local_constants
+    providers._get_local_constants = lambda: _FEW
 
 Register = Callable[[type[Format]], type[Format]]
 

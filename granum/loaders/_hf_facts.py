@@ -142,7 +142,8 @@ class Facts:
         except (TypeError, AttributeError) as error:
             raise ValueError(f"categories: {error}") from error
         for listed in table["parents"].to_pylist():
-            if any(not 0 <= p["index"] < len(self.names) for p in listed or ()):
+            places = [-1 if p is None or p["index"] is None else p["index"] for p in listed or ()]
+            if any(not 0 <= place < len(self.names) for place in places):
                 raise ValueError("a category has a parent that is not there")
 
     def category_rows(self) -> list[rows.Category]:

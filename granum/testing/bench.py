@@ -62,7 +62,7 @@ class Bench:
     read_options: ClassVar[Mapping[str, Any]] = {}
     target: ClassVar[str] = "out"
     media: ClassVar[str | None] = None
-    examples: ClassVar[int] = 10
+    examples: ClassVar[int] = 6
     shrink: ClassVar[bool] = False
 
     @property

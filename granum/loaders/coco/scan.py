@@ -72,7 +72,11 @@ class JsonFile:
                     return file
                 except msgspec.DecodeError as second:
                     error = second
+                except UnicodeDecodeError as second:
+                    raise _bad_key(path, second) from second
             raise _bad_json(path, error, data) from error
+        except UnicodeDecodeError as error:
+            raise _bad_key(path, error) from error
         return file
 
     def _find_spans(self, findings: Findings) -> None:
@@ -160,6 +164,10 @@ def _offset(error: msgspec.DecodeError, data: Buffer) -> int:
         return len(data)
     head = re.match(rb"(?:\xef\xbb\xbf)?\s*", data)
     return int(found[1]) + (head.end() if head else 0)
+
+
+def _bad_key(path: Path, error: UnicodeDecodeError) -> FormatError:
+    return FormatError(path, f"no JSON: a key is no UTF-8 ({error.reason})")
 
 
 def _bad_json(path: Path, error: msgspec.DecodeError, data: Buffer) -> FormatError:

@@ -41,10 +41,10 @@ from granum.errors import UsageError
 from granum.metrics._coco import overlaps, run
 from granum.metrics._coco.case import Case, Rules
 from granum.metrics._coco.columns import Side, side_of
+from granum.metrics._coco.lvis_rows import FREQUENCIES, Listed, best_of, frequencies, listed
 from granum.metrics._coco.parts import State, Whole, joined, samples_of
 from granum.metrics._coco.ranking import Curves
 from granum.metrics._coco.sides import Sides
-from granum.metrics._lvis_rows import FREQUENCIES, Listed, best_of, frequencies, listed
 from granum.metrics.base import Context, Protocol, Recount, Result, joined_findings, protocols
 from granum.schema.findings import Findings
 from granum.store.parts import Batch

@@ -41,8 +41,7 @@ class Data:
         val: what the weights are chosen by; None where nothing is.
         whole: every sample, with a target or without.
         facts: what the hook may know.
-        judge: parameters of the protocol that validation uses; None where it cannot judge: of
-            labels it does those of one space, and none that are taken from objects.
+        judge: parameters of the protocol that validation uses; None where it cannot judge.
     """
 
     source: Dataset
@@ -96,7 +95,7 @@ class Data:
             val=None if val_rows is None else subset(whole, val_rows[known[val_rows]]),
             whole=whole,
             facts=Facts(whole.classes.names, whole.classes.rows, config.size),
-            judge=_judge(dataset, hook, whole.classes.rows, label_from),
+            judge=hook.judge(_spaces(dataset, whole.classes.rows), label_from),
         )
 
     def identity(self) -> dict[str, Any]:
@@ -127,16 +126,10 @@ class Data:
         }
 
 
-def _judge(
-    dataset: Dataset, hook: Hook, classes: Sequence[int], label_from: str
-) -> dict[str, Any] | None:
-    if hook.protocol != "classification":
-        return {}
+def _spaces(dataset: Dataset, classes: Sequence[int]) -> set[str]:
+    """Label spaces of some categories."""
     listed = column(dataset.categories, "space", tables.CATEGORIES).cast(pa.string()).to_pylist()
-    spaces = {listed[row] or "" for row in classes}
-    if label_from != "label" or len(spaces) != 1:
-        return None
-    return {"task": "single", "space": spaces.pop()}
+    return {listed[row] or "" for row in classes}
 
 
 def _calibrates(hook: Hook) -> bool:

@@ -8,7 +8,7 @@ or metrics: those belong to the trainer. A hook is a short file and a line in th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -53,6 +53,15 @@ class Hook(ABC):
 
     def parameters(self) -> dict[str, Any]:
         return asdict(self)  # type: ignore[call-overload,no-any-return]
+
+    def judge(self, spaces: Collection[str], label_from: str) -> Mapping[str, Any] | None:
+        """Parameters of ``protocol`` for validation; None where it cannot judge these data.
+
+        Args:
+            spaces: label spaces of the classes.
+            label_from: what targets are taken from, as ``train`` was told.
+        """
+        return {}
 
     @abstractmethod
     def model(self, facts: Facts) -> torch.nn.Module:

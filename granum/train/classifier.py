@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,12 @@ class Classifier(Hook):
     def __post_init__(self) -> None:
         if self.best < 1:
             raise UsageError(f"best is {self.best}; an image gets at least 1 label")
+
+    def judge(self, spaces: Collection[str], label_from: str) -> Mapping[str, Any] | None:
+        """Labels of one space can be judged; none that are taken from objects."""
+        if label_from != "label" or len(spaces) != 1:
+            return None
+        return {"task": "single", "space": next(iter(spaces))}
 
     def model(self, facts: Facts) -> torch.nn.Module:
         if not facts.classes:

@@ -1,8 +1,7 @@
-"""Slices of a result by columns of samples or groups."""
+"""What samples or groups are, by a column, for slices of a result."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,31 +9,18 @@ import numpy as np
 import pyarrow as pa
 
 from granum.errors import UnknownNameError, UsageError
-from granum.metrics.base import Result
-from granum.metrics.resampling import slices
 from granum.schema import tables
 from granum.schema.attributes import PREFIX, attribute_dicts
 from granum.schema.tables import column
 from granum.store.dataset import Dataset
 
-__all__ = ["labels_of", "sliced"]
+__all__ = ["labels_of"]
 
 _RANGES = 5
 """Equally full ranges that a column of many numbers is cut into."""
 
 _FEW = 12
 """Most values of a column of numbers that are slices of their own."""
-
-
-def sliced(result: Result, truth: Dataset, by: Sequence[str]) -> dict[str, pa.Table]:
-    """The numbers by each of some columns.
-
-    Raises:
-        UnknownNameError: no such column.
-        UsageError: a column of lists; the protocol cannot count again.
-    """
-    groups = result.recount is not None and result.recount.unit == "group"
-    return {name: slices(result, labels_of(truth, name, groups=groups)) for name in by}
 
 
 def labels_of(dataset: Dataset, name: str, *, groups: bool = False) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from granum.metrics.base import Protocol, Result, joined_findings
 from granum.metrics.evaluate import evaluate as run
 from granum.metrics.evaluate import protocol_of, without_numbers
 from granum.metrics.joining import join_columns
-from granum.metrics.resampling import check_draws, difference, intervals
+from granum.metrics.resampling import check_draws, difference, intervals, slices
 from granum.schema import tables
 from granum.schema.findings import Findings, OnError
 from granum.schema.tables import column
@@ -26,7 +26,7 @@ from granum.store.dataset import Dataset
 from granum.store.disk import is_store
 from granum.store.executor import executor
 from granum.verbs._inputs import Given, opened
-from granum.verbs._slicing import labels_of, sliced
+from granum.verbs._slicing import labels_of
 from granum.verbs.convert import read
 
 __all__ = ["evaluate"]
@@ -104,8 +104,7 @@ def evaluate(
     faults = Findings(on_error=on_error)
     given = _opened(source, images, faults)
     truth = _sized(given.layer(truth_layer), chosen)
-    for name in by:
-        labels_of(truth, name)  # one that is not there is told before anything is counted
+    labels = {name: labels_of(truth, name, groups=chosen.whole_groups) for name in by}
     asked = _Asked(given, truth, truth_layer, chosen, results, images, on_error)
     with executor(workers, scheduler) as pool:
         result, other = asked.judged(predictions, layer, pool)
@@ -121,7 +120,8 @@ def evaluate(
     if faults.counts:
         result = result.with_account(result.facts, joined_findings([faults, result.findings]))
     if by and _counted(result):
-        result = result.with_tables(slices=sliced(result, truth, by))
+        tables_ = {name: slices(result, labels[name]) for name in by}
+        result = result.with_tables(slices=tables_)
     if draws and _counted(result):
         spans = intervals(result, draws=draws, level=level, seed=seed)
         result = result.with_tables(intervals=spans)

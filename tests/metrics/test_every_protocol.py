@@ -114,6 +114,7 @@ def test_a_recount_of_all_is_the_result(name: str) -> None:
     result = result_of(name)
     recount = result.recount
     assert recount is not None
+    assert (recount.unit == "group") == protocols[name].whole_groups
     keys = recount.keys.to_pylist()
     assert len(keys) == len(set(keys)) > 1
     again = recount.values(np.ones(len(keys), np.int64))

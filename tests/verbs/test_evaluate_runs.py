@@ -14,7 +14,7 @@ import pytest
 import granum
 from granum.cli import main
 from granum.errors import FormatError, UnknownNameError, UsageError
-from granum.loaders.results.base import Results, on_truth, results, sample_rows
+from granum.loaders.results.base import Results, named_samples, on_truth, results
 from granum.metrics.base import Result
 from granum.schema.findings import Findings
 from granum.schema.rows import Annotation, Category, Group, Sample
@@ -229,7 +229,7 @@ def lines_form() -> Any:
             return path.suffix == ".lines"
 
         def read(self, path: Path, truth: Dataset, findings: Findings) -> Dataset:
-            at = sample_rows(truth)
+            at = named_samples(truth)
             names = truth.category_names()
             rows = []
             for number, line in enumerate(path.read_text().splitlines(), 1):

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from granum.loaders.results.base import sample_rows
+from granum.loaders.results.base import named_samples
 from granum.schema import tables
 from granum.schema.findings import Findings
 from granum.schema.tables import column
@@ -90,7 +90,7 @@ class SampleNames:
     def __init__(self, truth: Dataset) -> None:
         rows: dict[str, int] = {}
         for by in ("stem", "source_id", "key"):
-            rows.update(sample_rows(truth, by))
+            rows.update(named_samples(truth, by))
         self._known = pa.array(list(rows), pa.string())
         self._rows = np.append(np.fromiter(rows.values(), np.int64, len(rows)), -1)
 

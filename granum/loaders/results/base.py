@@ -19,7 +19,7 @@ from granum.schema.findings import Findings
 from granum.schema.tables import column, with_column
 from granum.store.dataset import Dataset
 
-__all__ = ["Results", "on_truth", "results", "sample_rows"]
+__all__ = ["Results", "named_samples", "on_truth", "results"]
 
 _SAMPLES = ("key", "source_id", "width", "height", "unit", "group", "role", "order", "split")
 
@@ -97,7 +97,7 @@ def on_truth(truth: Dataset, annotations: pa.Table, *, more: pa.Table | None = N
     return found.layer("predictions")
 
 
-def sample_rows(truth: Dataset, by: str = "key") -> dict[str, int]:
+def named_samples(truth: Dataset, by: str = "key") -> dict[str, int]:
     """The row of each sample of the truth by ``key``, ``source_id``, or ``stem`` (the key's last
     part without its suffix; those that several samples share are left out)."""
     if by != "stem":
